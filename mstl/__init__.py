@@ -1,0 +1,1 @@
+"""Multi-source adversarial transfer learning."""

@@ -1,0 +1,39 @@
+"""Task: the sources and the target's splits that every method of a comparison shares."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from mstl.data.domain import Domain
+
+
+@dataclass(frozen=True)
+class Task:
+    """J labelled sources and one target, cut by car.
+
+    Attributes:
+        name: ``"<data>/<recipe>"``.
+        sources: J labelled source domains.
+        labelled: target images whose masks a method may learn from; None when labels = 0.
+        unlabelled: target training images whose masks a method must not see; None when all are labelled.
+        validation: target cars for tuning, never for reported numbers.
+        test: target cars seen by no method before evaluation.
+    """
+
+    name: str
+    sources: tuple[Domain, ...]
+    labelled: Domain | None
+    unlabelled: Domain | None
+    validation: Domain
+    test: Domain
+
+    def domains(self) -> tuple[Domain, ...]:
+        """Every domain that exists, sources first."""
+        target = (self.labelled, self.unlabelled, self.validation, self.test)
+        return (*self.sources, *(d for d in target if d is not None))
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of the content of all domains, in order."""
+        joined = " ".join(f"{d.name}={d.fingerprint()}" for d in self.domains())
+        return hashlib.blake2b(joined.encode(), digest_size=8).hexdigest()
