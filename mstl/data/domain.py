@@ -53,7 +53,9 @@ class Domain:
                     f"domain {self.name!r}: {field} has {len(getattr(self, field))} entries for {n} images"
                 )
         if int(self.masks.max()) > 1:
-            raise InputError(f"domain {self.name!r}: masks must hold 0 and 1 only; found {int(self.masks.max())}")
+            raise InputError(
+                f"domain {self.name!r}: masks must hold 0 and 1 only; found {int(self.masks.max())}"
+            )
 
     def __len__(self) -> int:
         return len(self.images)
@@ -72,7 +74,7 @@ class Domain:
         if index.dtype == bool:
             index = np.flatnonzero(index)
         if index.size == 0:
-            raise InputError(f"domain {self.name!r}: the selection {name or ''} is empty; nothing to train or test on")
+            raise InputError(f"domain {self.name!r}: the selection {name or self.name!r} is empty")
         rows = torch.as_tensor(index, dtype=torch.int64, device=self.images.device)
         return replace(
             self,
