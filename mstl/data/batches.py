@@ -1,0 +1,257 @@
+"""Synchronised batches: every source on its own endless cycle, one target draw for all sub-networks."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from mstl.data.augment import Augment, Draw, transform
+from mstl.data.domain import Domain
+from mstl.data.task import Task
+from mstl.errors import InputError
+
+
+@dataclass(frozen=True)
+class TargetBatch:
+    """m target images, the l labelled ones first.
+
+    Attributes:
+        images: float32 (m, 3, h, w), augmented.
+        masks: float32 (l, 1, h, w) in {0, 1}, of the first l images; l may be 0.
+        plain: float32 (m, 3, h, w), the same geometry without colour change: what a teacher sees.
+        ids: int64 (m,) on the CPU, the row in ``task.labelled``, or len(labelled) + the row in
+            ``task.unlabelled``.
+    """
+
+    images: Tensor
+    masks: Tensor
+    plain: Tensor
+    ids: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training step sees.
+
+    Attributes:
+        source_images: float32 (J, b, 3, h', w'), augmented.
+        source_masks: float32 (J, b, 1, h', w') in {0, 1}.
+        source_ids: int64 (J, b) on the CPU, rows in ``task.sources[j]``.
+        targets: J target batches; synchronised, the same object J times.
+    """
+
+    source_images: Tensor
+    source_masks: Tensor
+    source_ids: Tensor
+    targets: tuple[TargetBatch, ...]
+
+    @property
+    def J(self) -> int:
+        """Number of sources."""
+        return len(self.targets)
+
+    @property
+    def target(self) -> TargetBatch:
+        """The target batch of the first sub-network: of all of them when synchronised."""
+        return self.targets[0]
+
+
+def stream_generator(seed: int, *stream: str | int) -> torch.Generator:
+    """A CPU generator that depends on (seed, stream) and on nothing else."""
+    digest = hashlib.blake2b(repr((seed, *stream)).encode(), digest_size=4).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little"))
+
+
+class Cycle:
+    """Rows 0..n−1 in endless shuffled passes; position p of the cycle is a function of (seed, stream, p)."""
+
+    def __init__(self, n: int, seed: int, stream: str) -> None:
+        self.n, self.seed, self.stream = n, seed, stream
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+
+    def order(self, epoch: int) -> Tensor:
+        """int64 (n,), the permutation of one pass; the last one asked for is kept."""
+        if epoch != self._epoch:
+            generator = stream_generator(self.seed, self.stream, "order", epoch)
+            self._epoch, self._order = epoch, torch.randperm(self.n, generator=generator)
+        return self._order
+
+    def rows(self, start: int, count: int) -> Tensor:
+        """int64 (count,), positions start .. start + count − 1; a request may span several passes."""
+        pieces = [torch.empty(0, dtype=torch.int64)]
+        while count > 0:
+            epoch, position = divmod(start, self.n)
+            pieces.append(self.order(epoch)[position : position + count])
+            start, count = start + len(pieces[-1]), count - len(pieces[-1])
+        return torch.cat(pieces)
+
+
+class Batches:
+    """Endless iterator over the batches of a task; ``at(step)`` replays any of them.
+
+    Step t of source j takes positions t·b .. t·b + b − 1 of that source's own :class:`Cycle`, so sources of
+    unequal size are neither truncated nor tied to each other. Streams are named after the domain: what
+    source j draws depends on no other source. Synchronised, one target draw serves all J sub-networks;
+    otherwise each draws its own (the ablation).
+
+    Args:
+        task: sources and target; its pixels are moved to ``device`` once, as uint8.
+        batch_size: b, images per source.
+        target_batch_size: m, target images per target batch.
+        labelled_share: l = m·share, rounded half up, of the target images are labelled ones, repeated where
+            there are fewer than l; 0 without labelled images and m without unlabelled ones.
+        seed: all draws are functions of (seed, stream, step).
+        synchronised: one target batch for all sub-networks.
+        augment: strength of the augmentation; ``Augment.none()`` for none.
+        device: where batches are made.
+
+    Raises:
+        InputError: a parameter out of range, no source, no target training image, or unequal image sizes.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        batch_size: int = 8,
+        target_batch_size: int = 8,
+        labelled_share: float = 0.5,
+        seed: int = 0,
+        synchronised: bool = True,
+        augment: Augment | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        for name, value in {"batch_size": batch_size, "target_batch_size": target_batch_size}.items():
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} must be an integer of at least 1; got {value!r}")
+        if not 0 <= labelled_share <= 1:
+            raise InputError(f"labelled_share must lie in [0, 1]; got {labelled_share!r}")
+        labelled, unlabelled = task.labelled, task.unlabelled
+        target = [domain for domain in (labelled, unlabelled) if domain is not None]
+        if not target:
+            raise InputError(f"task {task.name!r} has no target training images; give it some")
+        if not task.sources:
+            raise InputError(f"task {task.name!r} has no source; give it at least one")
+        _same_size(task.sources, "sources")
+        _same_size(target, "target images")
+
+        self.augment = Augment() if augment is None else augment
+        self.batch_size, self.target_batch_size = batch_size, target_batch_size
+        share = 0.0 if labelled is None else 1.0 if unlabelled is None else labelled_share
+        self.labelled_per_batch = math.floor(share * target_batch_size + 0.5)
+        self.seed, self.synchronised = seed, synchronised
+        self.device = torch.device(device)
+        self.step = 0
+        self._streams = _stream_names(task.sources)
+        self._sources = [(d.images.to(self.device), d.masks.to(self.device)) for d in task.sources]
+        self._source_cycles = [
+            Cycle(len(domain), seed, f"source {stream}")
+            for domain, stream in zip(task.sources, self._streams, strict=True)
+        ]
+        # An absent domain is one without rows. The masks of unlabelled images stay behind.
+        self._target_sizes = (len(labelled or ()), len(unlabelled or ()))
+        self._labelled_images, self._labelled_masks = (
+            pixels[: self._target_sizes[0]].to(self.device) for pixels in (target[0].images, target[0].masks)
+        )
+        self._unlabelled_images = target[-1].images[: self._target_sizes[1]].to(self.device)
+        self._target_streams = ["shared"] if synchronised else self._streams
+        self._target_cycles = [
+            tuple(
+                Cycle(n, seed, f"{kind} target {stream}")
+                for kind, n in zip(("labelled", "unlabelled"), self._target_sizes, strict=True)
+            )
+            for stream in self._target_streams
+        ]
+        self._configuration = {
+            "seed": seed,
+            "batch_size": batch_size,
+            "target_batch_size": target_batch_size,
+            "labelled_per_batch": self.labelled_per_batch,
+            "synchronised": synchronised,
+            "augment": asdict(self.augment),
+            "sources": [[d.name, len(d), *d.size] for d in task.sources],
+            "target": [*self._target_sizes, *target[0].size],
+        }
+
+    @property
+    def J(self) -> int:
+        """Number of sources."""
+        return len(self._sources)
+
+    def __iter__(self) -> Batches:
+        return self
+
+    def __next__(self) -> Batch:
+        batch = self.at(self.step)
+        self.step += 1
+        return batch
+
+    def at(self, step: int) -> Batch:
+        """The batch of one step, without moving the iterator."""
+        b = self.batch_size
+        ids = torch.stack([cycle.rows(step * b, b) for cycle in self._source_cycles])
+        rows = ids.to(self.device, non_blocking=True)
+        images, masks = (
+            torch.cat([pixels[kind][rows[j]] for j, pixels in enumerate(self._sources)]) for kind in (0, 1)
+        )
+        draw = Draw.cat([self._draw(b, f"source {stream}", step) for stream in self._streams])
+        sources = transform(images, draw, masks)
+        targets = tuple(self._target(k, step) for k in range(len(self._target_streams)))
+        return Batch(
+            source_images=sources.images.unflatten(0, (self.J, b)),
+            source_masks=sources.masks.unflatten(0, (self.J, b)),
+            source_ids=ids,
+            targets=targets * self.J if self.synchronised else targets,
+        )
+
+    def state_dict(self) -> dict:
+        """Step and configuration as plain values: with the same task they give all batches to come."""
+        return {"step": self.step, **self._configuration}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Continue where ``state`` was taken.
+
+        Raises:
+            InputError: the state belongs to another seed, configuration or task.
+        """
+        for name, value in self._configuration.items():
+            if state.get(name) != value:
+                raise InputError(
+                    f"checkpoint of other batches: {name} is {state.get(name)!r} there and {value!r} here; "
+                    "resume with the configuration it was saved with, or start a new run"
+                )
+        self.step = int(state["step"])
+
+    def _draw(self, n: int, stream: str, step: int) -> Draw:
+        return self.augment.draw(n, stream_generator(self.seed, stream, "augment", step))
+
+    def _target(self, k: int, step: int) -> TargetBatch:
+        m, l = self.target_batch_size, self.labelled_per_batch
+        labelled, unlabelled = self._target_cycles[k]
+        known, unknown = labelled.rows(step * l, l), unlabelled.rows(step * (m - l), m - l)
+        rows = torch.cat([known, unknown]).to(self.device, non_blocking=True)
+        images = torch.cat([self._labelled_images[rows[:l]], self._unlabelled_images[rows[l:]]])
+        draw = self._draw(m, f"target {self._target_streams[k]}", step)
+        result = transform(images, draw, self._labelled_masks[rows[:l]])
+        return TargetBatch(
+            images=result.images,
+            masks=result.masks,
+            plain=result.plain,
+            ids=torch.cat([known, unknown + self._target_sizes[0]]),
+        )
+
+
+def _stream_names(sources: tuple[Domain, ...]) -> list[str]:
+    """One name per source: the domain's, with a count where several share it."""
+    names = [domain.name for domain in sources]
+    return [f"{name} {names[:j].count(name)}" for j, name in enumerate(names)]
+
+
+def _same_size(domains: tuple[Domain, ...] | list[Domain], what: str) -> None:
+    if len({domain.size for domain in domains}) > 1:
+        found = ", ".join(f"{domain.name} {domain.size}" for domain in domains)
+        raise InputError(f"all {what} must have one height and width; got {found}: resize them alike")
