@@ -1,0 +1,149 @@
+"""U-Net encoder and decoder; which parts of a network normalise, and how."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mstl.errors import InputError
+
+NORMS = ("group", "batch", "none")
+
+
+def check_size(size: tuple[int, int], stride: int) -> None:
+    """Raise unless an image of ``size`` (height, width) halves evenly down to ``stride``.
+
+    Raises:
+        InputError: a side is not a positive multiple of ``stride``; the message names the nearest size.
+    """
+    if any(side < stride or side % stride for side in size):
+        height, width = (max(stride, round(side / stride) * stride) for side in size)
+        raise InputError(
+            f"image size {size[0]}x{size[1]} (height x width) must be a multiple of {stride} on both sides "
+            f"for this encoder; use {height}x{width}"
+        )
+
+
+def group_count(channels: int) -> int:
+    """Groups for GroupNorm: at most 8, at least 4 channels in each, and a divisor of ``channels``."""
+    most = max(1, min(8, channels // 4))
+    return next(groups for groups in range(most, 0, -1) if channels % groups == 0)
+
+
+def normalisation(norm: str, channels: int) -> nn.Module:
+    """The layer named by ``norm``: "group" (default everywhere), "batch" or "none".
+
+    Batch statistics mix whatever domains share a batch; group statistics belong to one image.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    if norm == "group":
+        return nn.GroupNorm(group_count(channels), channels)
+    if norm == "batch":
+        return nn.BatchNorm2d(channels)
+    if norm == "none":
+        return nn.Identity()
+    raise InputError(f"norm must be one of {', '.join(NORMS)}; got {norm!r}")
+
+
+def convolution(inputs: int, outputs: int, norm: str, kernel: int = 3) -> nn.Sequential:
+    """Convolution, normalisation, ReLU. The convolution has a bias only where nothing normalises after it."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=norm == "none"),
+        normalisation(norm, outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+def double_convolution(inputs: int, outputs: int, norm: str) -> nn.Sequential:
+    """Two 3x3 convolutions, each normalised and rectified."""
+    return nn.Sequential(convolution(inputs, outputs, norm), convolution(outputs, outputs, norm))
+
+
+class Encoder(nn.Module):
+    """The contracting half of a U-Net.
+
+    Level l = 0 … depth−1 has ``width``·2^l channels at 1/2^l of the image's size: two 3x3 convolutions, with
+    2x2 max-pooling between levels.
+
+    Args:
+        width: channels of the finest level.
+        depth: number of levels.
+        norm: "group", "batch" or "none".
+        in_channels: channels of the images.
+
+    Shape:
+        images (n, in_channels, h, w) → ``depth`` maps (n, channels[l], h/2^l, w/2^l), fine to coarse.
+
+    Raises:
+        InputError: sides of the images that are not multiples of ``stride``.
+
+    Source: Ronneberger et al., "U-Net", MICCAI 2015, with padded convolutions and a normalisation.
+    """
+
+    def __init__(self, width: int = 16, depth: int = 4, norm: str = "group", in_channels: int = 3) -> None:
+        super().__init__()
+        if width < 1 or depth < 1:
+            raise InputError(f"width and depth of the encoder must be at least 1; got {width} and {depth}")
+        self.channels = tuple(width * 2**level for level in range(depth))
+        self.stride = 2 ** (depth - 1)
+        self.levels = nn.ModuleList(
+            double_convolution(inputs, outputs, norm)
+            for inputs, outputs in pairwise((in_channels, *self.channels))
+        )
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        check_size(images.shape[-2:], self.stride)
+        features: list[Tensor] = []
+        for level in self.levels:
+            features.append(level(F.max_pool2d(features[-1], 2) if features else images))
+        return tuple(features)
+
+
+class Decoder(nn.Module):
+    """The expanding half of a U-Net.
+
+    From coarse to fine: double the size (nearest neighbour, deterministic on every device), concatenate the
+    encoder's map of that level, two 3x3 convolutions.
+
+    Args:
+        channels: channels of the maps, fine to coarse (``encoder.channels``).
+        norm: "group", "batch" or "none".
+
+    Shape:
+        tuple of maps (n, channels[l], h/2^l, w/2^l), fine to coarse → (n, channels[0], h, w).
+    """
+
+    def __init__(self, channels: tuple[int, ...], norm: str = "group") -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(
+            double_convolution(fine + coarse, fine, norm)
+            for coarse, fine in pairwise(reversed(tuple(channels)))
+        )
+
+    def forward(self, features: tuple[Tensor, ...]) -> Tensor:
+        *skips, x = features
+        for level, skip in zip(self.levels, reversed(skips), strict=True):
+            x = F.interpolate(x, size=skip.shape[-2:], mode="nearest")
+            x = level(torch.cat((skip, x), dim=1))
+        return x
+
+
+class Predictor(nn.Module):
+    """Decoder and 1x1 head: maps of all levels to the logits of one mask.
+
+    Shape:
+        tuple of maps (n, channels[l], h/2^l, w/2^l), fine to coarse → logits (n, 1, h, w).
+    """
+
+    def __init__(self, channels: tuple[int, ...], norm: str = "group") -> None:
+        super().__init__()
+        self.decoder = Decoder(channels, norm)
+        self.head = nn.Conv2d(channels[0], 1, 1)
+
+    def forward(self, features: tuple[Tensor, ...]) -> Tensor:
+        return self.head(self.decoder(features))
