@@ -86,6 +86,20 @@ class Domain:
             parts=None if self.parts is None else self.parts[rows],
         )
 
+    def join(self, other: Domain, name: str) -> Domain:
+        """The images of both domains, this one's first."""
+        both = self.parts is not None and other.parts is not None
+        return replace(
+            self,
+            name=name,
+            images=torch.cat((self.images, other.images)),
+            masks=torch.cat((self.masks, other.masks)),
+            groups=np.concatenate((self.groups, other.groups)),
+            views=np.concatenate((self.views, other.views)),
+            parts=torch.cat((self.parts, other.parts)) if both else None,
+            part_names=self.part_names if both else (),
+        )
+
     def to(self, device: torch.device | str) -> Domain:
         """The same domain with its tensors on ``device``."""
         parts = None if self.parts is None else self.parts.to(device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mstl.data.domain import Domain
 
@@ -32,6 +32,14 @@ class Task:
         """Every domain that exists, sources first."""
         target = (self.labelled, self.unlabelled, self.validation, self.test)
         return (*self.sources, *(d for d in target if d is not None))
+
+    def with_all_labels(self) -> Task:
+        """The same task with every target training image labelled: what an oracle may see."""
+        if self.unlabelled is None:
+            return self
+        if self.labelled is None:
+            return replace(self, labelled=self.unlabelled, unlabelled=None)
+        return replace(self, labelled=self.labelled.join(self.unlabelled, self.labelled.name), unlabelled=None)
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits of the content of all domains, in order."""

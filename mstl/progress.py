@@ -1,0 +1,43 @@
+"""Progress of long work: a bar on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Context manager around ``total`` steps; in a log it prints about ten lines, whatever the total.
+
+    Args:
+        label: what is being done.
+        total: number of steps.
+        done: steps already done by an earlier, interrupted call.
+    """
+
+    def __init__(self, label: str, total: int, done: int = 0) -> None:
+        self.label, self.total, self.done = label, total, done
+        self.bar = tqdm(total=total, initial=done, desc=label, leave=False) if sys.stderr.isatty() else None
+        self.started, self.first, self.printed = time.perf_counter(), done, done
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def update(self, done: int, **values: float) -> None:
+        """Say that ``done`` steps are done; ``values`` are shown beside."""
+        if self.bar is not None:
+            self.bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()}, refresh=False)
+            self.bar.update(done - self.bar.n)
+        elif done == self.total or done - self.printed >= self.total / 10:
+            elapsed = time.perf_counter() - self.started
+            left = elapsed / max(done - self.first, 1) * (self.total - done)
+            shown = "".join(f"  {name} {value:.3f}" for name, value in values.items())
+            print(f"{self.label}: {done}/{self.total}{shown}  {elapsed:.0f} s, {left:.0f} s left", flush=True)
+            self.printed = done
+        self.done = done
+
+    def __exit__(self, *exception: object) -> None:
+        if self.bar is not None:
+            self.bar.close()

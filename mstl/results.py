@@ -1,0 +1,111 @@
+"""From run folders to the small tidy tables that every figure of the book is drawn from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mstl.errors import InputError
+from mstl.files import replacing
+
+RUN_KEYS = ["data", "recipe", "sources", "method", "labels", "seed", "profile"]
+
+
+def collect(runs: str = "runs", out: str = "results") -> list[Path]:
+    """Gather every finished run below ``runs`` into ``<out>/<data>/{runs,images,curves}.csv``.
+
+    * ``runs.csv``: one row a run, its scores and where they came from.
+    * ``images.csv``: one row a run and test image, with the recall of each part.
+    * ``curves.csv``: one row a run and log point.
+
+    Runs without a manifest are unfinished and left out; the count is printed.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: no finished run, or a run folder that cannot be read.
+    """
+    manifests = sorted(Path(runs).glob("**/manifest.json"))
+    if not manifests:
+        raise InputError(
+            f"no finished run below {runs}; train one with `python -m mstl train` or `make reproduce`"
+        )
+    unfinished = len(list(Path(runs).glob("**/config.json"))) - len(manifests)
+    read = [_read_run(manifest) for manifest in manifests]
+    written = []
+    for data in sorted({run["data"] for run, _, _ in read}):
+        chosen = [entry for entry in read if entry[0]["data"] == data]
+        tables = {
+            "runs": pd.DataFrame([run for run, _, _ in chosen]),
+            "images": pd.concat([images for _, images, _ in chosen], ignore_index=True),
+            "curves": pd.concat([curves for _, _, curves in chosen], ignore_index=True),
+        }
+        for name, table in tables.items():
+            path = Path(out) / data / f"{name}.csv"
+            with replacing(path) as temporary:
+                table.to_csv(temporary, index=False, float_format="%.5g")
+            written.append(path)
+    print(
+        f"{len(read)} finished runs" + (f", {unfinished} unfinished left out" if unfinished else ""),
+        flush=True,
+    )
+    return written
+
+
+def load(results: str | Path, data: str, table: str) -> pd.DataFrame:
+    """``results/<data>/<table>.csv``.
+
+    Raises:
+        InputError: the table does not exist yet.
+    """
+    path = Path(results) / data / f"{table}.csv"
+    if not path.exists():
+        raise InputError(f"{path} does not exist; make it with `make reproduce DATA={data}`")
+    return pd.read_csv(path, dtype={"car": str}, keep_default_na=True)
+
+
+def _read_run(manifest_path: Path) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+    folder = manifest_path.parent
+    try:
+        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+        images = pd.read_csv(folder / "images.csv", dtype={"car": str})
+        curves = pd.read_json(folder / "metrics.jsonl", lines=True)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"run {folder} cannot be read ({error}); delete the folder and run it again"
+        ) from error
+    settings = manifest["settings"]
+    key = {name: settings[name] for name in RUN_KEYS}
+    key["sources"] = len(manifest["sources"])
+    key["method"] = settings["variant"]
+    test = images[images["split"] == "test"]
+    validation = images[images["split"] == "validation"]
+    run = key | {
+        "dice": test["dice"].mean(),
+        "iou": test["iou"].mean(),
+        "validation_dice": validation["dice"].mean(),
+        "images": len(test),
+        "cars": test["car"].nunique(),
+        "domain_probe": pd.Series(manifest["domain_probe"], dtype=float).mean(),
+        "parameters": manifest["parameters"],
+        "steps": settings["steps"],
+        "seconds": manifest["seconds_training"],
+        "peak_memory_gib": manifest["peak_memory_gib"]["host"],
+        "device": manifest["device"],
+        "precision": manifest["precision"],
+        "commit": manifest["commit"],
+        "data_fingerprint": manifest["data_fingerprint"],
+        "command": manifest["command"],
+    }
+    kept = [c for c in test.columns if c in ("car", "view", "dice", "iou") or c.startswith("recall_")]
+    test = test[kept].reset_index(drop=True)
+    return run, _with_key(test, key), _with_key(curves, key)
+
+
+def _with_key(table: pd.DataFrame, key: dict[str, Any]) -> pd.DataFrame:
+    columns = pd.DataFrame({name: [value] * len(table) for name, value in key.items()})
+    return pd.concat([columns, table.reset_index(drop=True)], axis=1)

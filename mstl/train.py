@@ -1,0 +1,384 @@
+"""The one training loop: every method, every data set, with or without a notebook."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from mstl import methods, provenance
+from mstl.config import TrainConfig
+from mstl.data import local_task
+from mstl.data.augment import to_float
+from mstl.data.batches import Batch, Batches
+from mstl.data.task import Task
+from mstl.errors import InputError
+from mstl.evaluate import predict_domain, score_table
+from mstl.files import load_checkpoint, replacing, save_checkpoint, write_json
+from mstl.nn import ramp
+from mstl.probe import probe_accuracy
+from mstl.progress import Progress
+
+
+def train(config: TrainConfig, on_log: Callable[[Trainer], None] | None = None) -> Path:
+    """Train, evaluate and leave one run folder; do nothing if the same run is finished already.
+
+    A run that was interrupted goes on from its last checkpoint, on the CPU to bit-identical weights.
+    ``manifest.json`` is written last: where it stands, the run is whole.
+
+    Args:
+        config: what to train.
+        on_log: called with the trainer whenever a line of metrics is written.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        InputError: bad parameters or data, or the folder holds a run of another configuration.
+    """
+    folder = config.folder
+    methods.find(config.method)
+    task = local_task(
+        config.data,
+        recipe=config.recipe,
+        sources=config.sources,
+        labels=config.labels,
+        seed=config.seed,
+        size=config.profiled("size"),
+        data_dir=config.data_dir,
+    )
+    identity = {
+        "settings": config.settings(),
+        "data_fingerprint": task.fingerprint(),
+        "source_fingerprint": provenance.source_fingerprint(),
+    }
+    if is_finished(folder, identity):
+        print(f"{folder}: finished already, nothing to do", flush=True)
+        return folder
+    trainer = Trainer(config, task)
+    trainer.restore(folder / "checkpoint.pt", identity)
+    trainer.fit(folder, identity, on_log)
+    trainer.evaluate(folder, identity)
+    return folder
+
+
+def is_finished(folder: Path, identity: dict[str, Any]) -> bool:
+    """Whether ``folder`` holds the finished run ``identity``.
+
+    Raises:
+        InputError: it holds a finished run with other settings, which must not be overwritten silently.
+    """
+    manifest = folder / "manifest.json"
+    if not manifest.exists():
+        return False
+    found = json.loads(manifest.read_text(encoding="utf-8"))
+    _refuse_other_settings(manifest, found["settings"], identity["settings"])
+    return all(found[key] == identity[key] for key in ("data_fingerprint", "source_fingerprint"))
+
+
+class Trainer:
+    """State of one run: networks, optimisers, averaged weights, batches and the step counter."""
+
+    def __init__(self, config: TrainConfig, task: Task) -> None:
+        self.config, self.step, self.seconds = config, 0, 0.0
+        self.fabric = Fabric(accelerator=config.device, devices=1, precision=_precision(config))
+        torch.manual_seed(config.seed)
+        kind = methods.find(config.method)
+        self.task = task.with_all_labels() if kind.all_labels else task
+        self.method = methods.build(
+            config.method,
+            sources=len(task.sources),
+            labelled=self.task.labelled is not None,
+            overrides=config.overrides,
+            width=config.profiled("width"),
+        ).to(memory_format=torch.channels_last)
+        own_rate = {id(p) for p in self.method.discriminator_parameters()}
+        network = [p for p in self.method.parameters() if id(p) not in own_rate]
+        self.rates = {"network": config.profiled("learning_rate")}
+        optimisers = [torch.optim.AdamW(network, lr=self.rates["network"], weight_decay=1e-4, fused=True)]
+        if own_rate:
+            # Twice the network's rate keeps the adversary ahead of what it judges.
+            self.rates["discriminator"] = 2 * self.rates["network"]
+            optimisers.append(
+                torch.optim.Adam(
+                    self.method.discriminator_parameters(),
+                    lr=self.rates["discriminator"],
+                    betas=(0.5, 0.99),
+                    fused=True,
+                )
+            )
+        self.model, *self.optimisers = self.fabric.setup(self.method, *optimisers)
+        for name in ("losses", "predict", "discriminator_losses", "observe"):
+            self.model.mark_forward_method(name)
+        decay = config.profiled("ema")
+        self.averaged = (
+            AveragedModel(self.method, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
+        )
+        self.batches = Batches(
+            self.task,
+            batch_size=config.profiled("batch_size"),
+            target_batch_size=config.profiled("target_batch_size"),
+            seed=config.seed,
+            synchronised=self.method.synchronised,
+            device=self.fabric.device,
+        )
+
+    @property
+    def progress(self) -> float:
+        """Share of training done, in [0, 1]."""
+        return self.step / self.config.profiled("steps")
+
+    def update(self) -> dict[str, Tensor]:
+        """One step: the losses' gradients, every optimiser, extra discriminator updates, averaged weights."""
+        batch = next(self.batches)
+        self._set_rates()
+        self.method.train()
+        # Fabric enters autocast by itself only for forward(), not for other marked methods on one device.
+        with self.fabric.autocast():
+            losses = self.model.losses(batch, self.progress) | self._consistency(batch)
+        self._zero_grad()
+        self.fabric.backward(_sum(losses))
+        for optimiser in self.optimisers:
+            optimiser.step()
+        extra: dict[str, Tensor] = {}
+        for _ in range(self.method.discriminator_updates):
+            self._zero_grad()
+            with self.fabric.autocast():
+                extra = self.model.discriminator_losses(batch, self.progress)
+            self.fabric.backward(_sum(extra))
+            self.optimisers[1].step()
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.method)
+        self.step += 1
+        return {name: loss.detach() for name, loss in (losses | extra).items()}
+
+    def fit(
+        self, folder: Path, identity: dict[str, Any], on_log: Callable[[Trainer], None] | None = None
+    ) -> None:
+        """Update until the last step, writing metrics and checkpoints on the way."""
+        steps = self.config.profiled("steps")
+        log_every, checkpoint_every = (
+            self.config.profiled("log_every"),
+            self.config.profiled("checkpoint_every"),
+        )
+        write_json(folder / "config.json", identity)
+        metrics = folder / "metrics.jsonl"
+        _keep_lines_until(metrics, self.step)
+        sums: dict[str, Tensor] = {}
+        count, start = 0, time.perf_counter() - self.seconds
+        with Progress(f"{self.config.method} seed {self.config.seed}", steps, self.step) as progress:
+            while self.step < steps:
+                for name, loss in self.update().items():
+                    sums[name] = sums[name] + loss if name in sums else loss
+                count += 1
+                if self.step % log_every == 0 or self.step == steps:
+                    self.seconds = time.perf_counter() - start
+                    line = self._log_line(sums, count)
+                    with open(metrics, "a", encoding="utf-8") as file:
+                        file.write(json.dumps(line) + "\n")
+                    sums, count = {}, 0
+                    if on_log is not None:
+                        on_log(self)
+                    progress.update(self.step, loss=line["loss"])
+                if self.step % checkpoint_every == 0 or self.step == steps:
+                    self.seconds = time.perf_counter() - start
+                    save_checkpoint(folder / "checkpoint.pt", self.state() | identity)
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Logits by the weights that are evaluated: the averaged ones, or the last."""
+        method = self.method if self.averaged is None else self.averaged.module
+        method.eval()
+        with torch.no_grad(), self.fabric.autocast():
+            return method.predict(images.to(self.fabric.device)).float()
+
+    def evaluate(self, folder: Path, identity: dict[str, Any]) -> None:
+        """Scores per image of validation and test cars, domain probes, and the manifest."""
+        start = time.perf_counter()
+        tables = []
+        for split in ("validation", "test"):
+            domain = getattr(self.task, split)
+            table = score_table(predict_domain(self.predict, domain, self.fabric.device), domain)
+            table.insert(0, "split", split)
+            tables.append(table)
+        with replacing(folder / "images.csv") as temporary:
+            pd.concat(tables).to_csv(temporary, index=False, float_format="%.6g")
+        memory = provenance.peak_memory(self.fabric.device)
+        write_json(
+            folder / "manifest.json",
+            identity
+            | {
+                "command": " ".join(["python -m mstl train", *_flags(self.config)]),
+                "commit": provenance.commit(),
+                "versions": provenance.versions(),
+                "device": provenance.device_name(self.fabric.device),
+                "precision": _precision(self.config),
+                "parameters": sum(p.numel() for p in self.method.parameters()),
+                "seconds_training": round(self.seconds, 2),
+                "seconds_evaluation": round(time.perf_counter() - start, 2),
+                "peak_memory_gib": memory,
+                "sources": [source.name for source in self.task.sources],
+                "domain_probe": self._probes(),
+            },
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Everything the rest of the run depends on: tensors and plain values only."""
+        cuda = torch.cuda.get_rng_state_all() if self.fabric.device.type == "cuda" else []
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "method": self.method.state_dict(),
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "batches": self.batches.state_dict(),
+            "rng": {"cpu": torch.get_rng_state(), "cuda": cuda},
+        }
+
+    def restore(self, path: Path, identity: dict[str, Any]) -> None:
+        """Go on from the checkpoint at ``path`` if there is one and nothing that matters has changed.
+
+        Raises:
+            InputError: the checkpoint is damaged or belongs to another configuration.
+        """
+        if not path.exists():
+            return
+        state = load_checkpoint(path)
+        _refuse_other_settings(path, state.get("settings"), identity["settings"])
+        changed = [
+            key for key in ("data_fingerprint", "source_fingerprint") if state.get(key) != identity[key]
+        ]
+        if changed:
+            print(f"{path}: {', '.join(changed)} changed since it was written; training anew", flush=True)
+            return
+        self.method.load_state_dict(state["method"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        for optimiser, own in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(own)
+        self.batches.load_state_dict(state["batches"])
+        torch.set_rng_state(state["rng"]["cpu"])
+        if self.fabric.device.type == "cuda":
+            torch.cuda.set_rng_state_all(state["rng"]["cuda"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        print(f"{path}: going on from step {self.step}", flush=True)
+
+    def _set_rates(self) -> None:
+        warm_up = min(1.0, (self.progress + 1e-3) / 0.05)
+        factor = warm_up * 0.5 * (1 + math.cos(math.pi * self.progress))
+        for optimiser, rate in zip(self.optimisers, self.rates.values(), strict=True):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * factor
+
+    def _zero_grad(self) -> None:
+        for optimiser in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
+
+    def _consistency(self, batch: Batch) -> dict[str, Tensor]:
+        """Mean teacher: squared distance between predictions of the network and of its averaged weights."""
+        if self.config.mean_teacher == 0:
+            return {}
+        with torch.no_grad():
+            taught = self.averaged.module.predict(batch.target.plain).sigmoid()
+        weight = self.config.mean_teacher * ramp(self.progress)
+        return {
+            "consistency": weight
+            * (self.model.predict(batch.target.images).sigmoid() - taught).square().mean()
+        }
+
+    def _log_line(self, sums: dict[str, Tensor], count: int) -> dict[str, Any]:
+        self.method.eval()
+        with self.fabric.autocast():
+            observed = self.model.observe(self.batches.at(self.step - 1), self.progress)
+        values = torch.stack([*sums.values(), *(v.detach().float() for v in observed.values())]).tolist()
+        losses = {name: value / count for name, value in zip(sums, values, strict=False)}
+        bad = [name for name, value in losses.items() if not math.isfinite(value)]
+        if bad:
+            raise InputError(
+                f"loss {', '.join(bad)} is not finite before step {self.step}; the last checkpoint is kept. "
+                "Lower learning_rate or use precision=32-true"
+            )
+        total = sum(value for name, value in losses.items() if name != "discriminator")
+        line = {
+            "step": self.step,
+            "progress": self.progress,
+            "seconds": round(self.seconds, 3),
+            "loss": total,
+        }
+        line |= {f"loss_{name}": value for name, value in losses.items()}
+        return line | dict(zip(observed, values[len(sums) :], strict=True))
+
+    def _probes(self) -> dict[str, float]:
+        method = self.method if self.averaged is None else self.averaged.module
+        result = {}
+        for j, source in enumerate(self.task.sources):
+            if method.source_features(to_float(source.images[:1].to(self.fabric.device)), j) is None:
+                return {}
+            accuracy = probe_accuracy(
+                lambda images, j=j: method.source_features(images.to(self.fabric.device), j),
+                source,
+                self.task.test,
+            )
+            result[source.name] = round(accuracy, 4)
+        return result
+
+
+def _precision(config: TrainConfig) -> str:
+    """bf16 where the processor has it and the network is wide enough to gain; fp16 on older GPUs."""
+    if config.precision != "auto":
+        return config.precision
+    if config.device != "cpu" and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+    return "bf16-mixed" if config.profiled("width") >= 16 and _cpu_has_bf16() else "32-true"
+
+
+def _cpu_has_bf16() -> bool:
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def _sum(losses: dict[str, Tensor]) -> Tensor:
+    return torch.stack(tuple(losses.values())).sum()
+
+
+def _refuse_other_settings(path: Path, found: dict[str, Any] | None, wanted: dict[str, Any]) -> None:
+    differing = [k for k in wanted if (found or {}).get(k) != wanted[k]]
+    if differing:
+        details = ", ".join(
+            f"{k} is {(found or {}).get(k)!r} there and {wanted[k]!r} here" for k in differing
+        )
+        raise InputError(
+            f"{path} belongs to another configuration: {details}; choose another out or delete the folder"
+        )
+
+
+def _keep_lines_until(metrics: Path, step: int) -> None:
+    """Drop lines written after the checkpoint that training goes on from: those steps come again."""
+    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() and step else []
+    kept = []
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:  # half a line, from a run that was killed
+            break
+        if entry["step"] <= step:
+            kept.append(line)
+    with replacing(metrics) as temporary:
+        temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def _flags(config: TrainConfig) -> list[str]:
+    default = TrainConfig()
+    flags = []
+    for name, value in vars(config).items():
+        if value != getattr(default, name) and name != "data_dir":
+            text = f'"{value}"' if isinstance(value, str) and " " in value else str(value)
+            flags += [f"--{name.replace('_', '-')}", text]
+    return flags
