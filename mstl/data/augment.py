@@ -5,9 +5,9 @@ contrast, saturation). It is drawn on the CPU and applied on whatever device the
 
 torchvision's v2 transforms draw *one* set of parameters for a whole batch, from the global generator, and
 its functional kernels take scalars, so images can only differ in a Python loop. Both maps are small
-matrices, so one grid and one multiply-add do the whole batch: ``benchmarks/bench_augment.py`` measures
-14 times the loop's speed on one core (32 images of 64×96). The conventions stay torchvision's, and the
-tests compare with its kernels.
+matrices, so one grid and one multiply-add serve the whole batch, several times faster than the loop
+(measured by ``benchmarks/bench_augment.py``). The conventions stay torchvision's, and the tests compare
+with its kernels.
 """
 
 from __future__ import annotations
@@ -138,8 +138,7 @@ def transform(
     if len(draw.flip) != n:
         raise InputError(f"augment: {len(draw.flip)} draws for {n} images; draw one per image")
     if bool(draw.flip.any()):
-        flip = draw.flip.to(images.device, non_blocking=True)
-        images, masks, parts = (_mirrored(x, flip) for x in (images, masks, parts))
+        images, masks, parts = (_mirrored(x, draw.flip) for x in (images, masks, parts))
     plain = to_float(images)
     if _moves(draw):
         grid = sampling_grid(draw, height, width, images.device)
@@ -164,10 +163,11 @@ def sampling_grid(draw: Draw, height: int, width: int, device: torch.device | st
     by_x = torch.stack([cos, -sin * (width / height)], dim=1)
     by_y = torch.stack([sin * (height / width), cos], dim=1)
     offset = -2 * (by_x * draw.shift[:, :1] + by_y * draw.shift[:, 1:])
-    by_x, by_y, offset = torch.stack([by_x, by_y, offset]).to(device, non_blocking=True)[:, :, None, :]
+    by_x, by_y, offset = torch.stack([by_x, by_y, offset]).to(device, non_blocking=True)[..., None]
     x = (torch.arange(width, device=device) * 2 + 1) / width - 1
     y = (torch.arange(height, device=device) * 2 + 1) / height - 1
-    return (x[:, None] * by_x)[:, None, :, :] + (y[:, None] * by_y + offset)[:, :, None, :]
+    planes = (by_x * x)[:, :, None, :] + (by_y * y + offset)[:, :, :, None]
+    return planes.permute(0, 2, 3, 1)
 
 
 def recolour(images: Tensor, draw: Draw) -> Tensor:
@@ -179,13 +179,16 @@ def recolour(images: Tensor, draw: Draw) -> Tensor:
     grey = (draw.contrast * (1 - draw.saturation))[:, None]
     packed = torch.cat([draw.gain, own, grey], dim=1).to(images.device, non_blocking=True)
     gain, own, grey = packed[:, :, None, None].split([3, 1, 1], dim=1)
-    lit = torch.addcmul(2 * gain - 2, images, gain)
-    grey = rgb_to_grayscale(lit) * grey
-    return torch.addcmul(grey, lit, own).clamp_(-2, 2)
+    lit = (images * gain).add_(2 * gain - 2)
+    grey = rgb_to_grayscale(lit).mul_(grey)
+    return lit.mul_(own).add_(grey).clamp_(-2, 2)
 
 
 def _mirrored(x: Tensor | None, flip: Tensor) -> Tensor | None:
-    return None if x is None else torch.where(flip[: len(x), None, None, None], x.flip(-1), x)
+    if x is None:
+        return None
+    rows = torch.arange(len(x)) + len(x) * flip[: len(x)]
+    return torch.cat([x, x.flip(-1)]).index_select(0, rows.to(x.device, non_blocking=True))
 
 
 def _nearest(x: Tensor | None, grid: Tensor) -> Tensor | None:

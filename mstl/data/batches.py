@@ -106,7 +106,7 @@ class Batches:
             there are fewer than l; 0 without labelled images and m without unlabelled ones.
         seed: all draws are functions of (seed, stream, step).
         synchronised: one target batch for all sub-networks.
-        augment: strength of the augmentation; ``Augment.none()`` for none.
+        augment: strength of the augmentation, by default ``Augment()``; ``Augment.none()`` for none.
         device: where batches are made.
 
     Raises:
@@ -196,7 +196,8 @@ class Batches:
         ids = torch.stack([cycle.rows(step * b, b) for cycle in self._source_cycles])
         rows = ids.to(self.device, non_blocking=True)
         images, masks = (
-            torch.cat([pixels[kind][rows[j]] for j, pixels in enumerate(self._sources)]) for kind in (0, 1)
+            torch.cat([pixels[kind].index_select(0, rows[j]) for j, pixels in enumerate(self._sources)])
+            for kind in (0, 1)
         )
         draw = Draw.cat([self._draw(b, f"source {stream}", step) for stream in self._streams])
         sources = transform(images, draw, masks)
@@ -234,9 +235,14 @@ class Batches:
         labelled, unlabelled = self._target_cycles[k]
         known, unknown = labelled.rows(step * l, l), unlabelled.rows(step * (m - l), m - l)
         rows = torch.cat([known, unknown]).to(self.device, non_blocking=True)
-        images = torch.cat([self._labelled_images[rows[:l]], self._unlabelled_images[rows[l:]]])
+        images = torch.cat(
+            [
+                self._labelled_images.index_select(0, rows[:l]),
+                self._unlabelled_images.index_select(0, rows[l:]),
+            ]
+        )
         draw = self._draw(m, f"target {self._target_streams[k]}", step)
-        result = transform(images, draw, self._labelled_masks[rows[:l]])
+        result = transform(images, draw, self._labelled_masks.index_select(0, rows[:l]))
         return TargetBatch(
             images=result.images,
             masks=result.masks,
