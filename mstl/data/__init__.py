@@ -1,0 +1,19 @@
+"""Data: from files to a `Task` of J sources and a target."""
+
+from mstl.data.domain import Domain
+from mstl.data.load import DATA, load, load_chimeras
+from mstl.data.local import RECIPES, local_task
+from mstl.data.rle import decode_rle, encode_rle
+from mstl.data.task import Task
+
+__all__ = [
+    "DATA",
+    "RECIPES",
+    "Domain",
+    "Task",
+    "decode_rle",
+    "encode_rle",
+    "load",
+    "load_chimeras",
+    "local_task",
+]

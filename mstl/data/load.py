@@ -1,0 +1,88 @@
+"""Find, read and cache a data set by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mstl.data import carparts, carvana, download, folder, store, studio
+from mstl.data.domain import Domain
+from mstl.data.listing import Listing
+from mstl.errors import InputError
+
+
+def _studio(data_dir: Path | None, cache: Path) -> Listing:
+    return studio.listing(studio.locate(data_dir, cache))
+
+
+def _carparts(data_dir: Path | None, cache: Path) -> Listing:
+    return carparts.listing(data_dir or download.carparts(cache))
+
+
+def _carvana(data_dir: Path | None, cache: Path) -> Listing:
+    return carvana.listing(data_dir or download.carvana(cache))
+
+
+def _folder(data_dir: Path | None, cache: Path) -> Listing:
+    if data_dir is None:
+        raise InputError("data 'folder' needs data_dir: a folder with images/ and masks/ of equal names")
+    return folder.listing(data_dir)
+
+
+DATA: dict[str, Callable[[Path | None, Path], Listing]] = {
+    "studio": _studio,
+    "carparts": _carparts,
+    "carvana": _carvana,
+    "folder": _folder,
+}
+
+
+def load(
+    data: str,
+    size: tuple[int, int] = (64, 96),
+    data_dir: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+) -> Domain:
+    """All images of a data set as one `Domain`.
+
+    Args:
+        data: ``studio``, ``carparts``, ``carvana`` or ``folder``.
+        size: height and width in pixels, multiples of 16.
+        data_dir: the data's folder; without it studio is found in the clone or fetched,
+            carparts and carvana are downloaded.
+        cache_dir: where decoded images are kept; default MSTL_CACHE or the platform's cache folder.
+
+    Raises:
+        InputError: unknown data, unusable size, or files that do not fit; the message says what to do.
+    """
+    check_data(data)
+    size = store.check_working_size(size)
+    return store.domain(DATA[data](_path(data_dir), store.cache_folder(cache_dir)), size, cache_dir)
+
+
+def load_chimeras(
+    part: str,
+    size: tuple[int, int] = (64, 96),
+    data_dir: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+) -> Domain:
+    """The studio's objects that carry one true car part: ``front``, ``cabin`` or ``rear``.
+
+    Raises:
+        InputError: unknown part, or as `load`.
+    """
+    if part not in studio.CHIMERAS:
+        raise InputError(f"unknown chimera {part!r}; choose from {', '.join(studio.CHIMERAS)}")
+    size = store.check_working_size(size)
+    place = studio.locate(_path(data_dir), store.cache_folder(cache_dir))
+    return store.domain(studio.chimera(place, part), size, cache_dir)
+
+
+def check_data(data: str) -> None:
+    """An InputError unless ``data`` is a known name."""
+    if data not in DATA:
+        raise InputError(f"unknown data {data!r}; choose from {', '.join(DATA)}")
+
+
+def _path(data_dir: str | Path | None) -> Path | None:
+    return Path(data_dir).expanduser() if data_dir else None

@@ -1,0 +1,97 @@
+"""Regions: which pixels of a car belong to front, cabin, rear, to a half or to a quarter."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mstl.data.domain import Domain
+from mstl.errors import InputError
+
+LAYOUTS = {
+    2: ("left", "right"),
+    3: ("front", "cabin", "rear"),
+    4: ("upper left", "upper right", "lower left", "lower right"),
+}
+
+# Parts of both data sets that have part maps. What no region names (wheels, lights of the studio) is neutral.
+_PARTS = {
+    "front": ("front", "front_bumper", "hood", "front_left_light", "front_right_light"),
+    "cabin": (
+        "cabin", "glass", "mirrors", "front_glass", "back_glass", "front_left_door", "front_right_door",
+        "back_left_door", "back_right_door", "left_mirror", "right_mirror",
+    ),
+    "rear": ("rear", "back_bumper", "trunk", "tailgate", "back_left_light", "back_right_light"),
+}  # fmt: skip
+
+
+def regions(domain: Domain, layout: tuple[str, ...]) -> np.ndarray:
+    """Where each region of ``layout`` lies: bool (regions, n, h, w), disjoint.
+
+    Front, cabin and rear come from the part maps, or where there are none from view and bounding box
+    (`front_cabin_rear`). Halves and quarters are those of the mask's bounding box.
+
+    Raises:
+        InputError: front, cabin, rear of images without part maps or view numbers.
+    """
+    if layout == LAYOUTS[3]:
+        if domain.parts is not None:
+            return by_parts(domain)
+        return front_cabin_rear(domain.masks[:, 0].numpy() > 0, domain.views, domain.name)
+    u, v = box_coordinates(domain.masks[:, 0].numpy() > 0)
+    mask = domain.masks[:, 0].numpy() > 0
+    if layout == LAYOUTS[2]:
+        return np.stack([mask & (u < 0), mask & (u >= 0)])
+    return np.stack(
+        [
+            mask & (v < 0) & (u < 0),
+            mask & (v < 0) & (u >= 0),
+            mask & (v >= 0) & (u < 0),
+            mask & (v >= 0) & (u >= 0),
+        ]
+    )
+
+
+def by_parts(domain: Domain) -> np.ndarray:
+    """Front, cabin and rear (3, n, h, w) of a domain that has part maps."""
+    parts = domain.parts[:, 0].numpy()
+    index = {name: k + 1 for k, name in enumerate(domain.part_names)}
+    return np.stack(
+        [np.isin(parts, [index[name] for name in _PARTS[region] if name in index]) for region in LAYOUTS[3]]
+    )
+
+
+def box_coordinates(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates −1..1 in each mask's bounding box: rightwards (n, 1, w) and downwards (n, h, 1)."""
+
+    def along(profile: np.ndarray) -> np.ndarray:
+        length = profile.shape[1]
+        first = profile.argmax(1)
+        last = length - 1 - profile[:, ::-1].argmax(1)
+        return (2.0 * np.arange(length) - (first + last)[:, None]) / np.maximum(last - first, 1)[:, None]
+
+    return along(masks.any(1))[:, None, :], along(masks.any(2))[:, :, None]
+
+
+def front_cabin_rear(masks: np.ndarray, views: np.ndarray, name: str = "") -> np.ndarray:
+    """Front, cabin and rear (3, n, h, w) without part maps, from view k and box coordinates u, v.
+
+    The car is turned by θ = (k − 1)·22.5°, its front at image left for 0 < θ < 180°. A pixel is
+    front where −u sin θ + v max(cos θ, 0) > 1/3, rear where u sin θ + v max(−cos θ, 0) > 1/3
+    (where both hold, the larger), else cabin: from the side the car's thirds, from an end its lower part.
+
+    Raises:
+        InputError: a view is not in 1..16.
+    """
+    views = np.asarray(views)
+    if ((views < 1) | (views > 16)).any():
+        raise InputError(
+            f"data {name!r} has neither part maps nor view numbers 1..16 for all images, so front, cabin "
+            "and rear cannot be told apart; use 2 (left, right) or 4 (quadrants) sources"
+        )
+    u, v = box_coordinates(masks)
+    angle = np.deg2rad((views - 1) * 22.5)[:, None, None]
+    front = -u * np.sin(angle) + v * np.maximum(np.cos(angle), 0)
+    rear = u * np.sin(angle) + v * np.maximum(-np.cos(angle), 0)
+    is_front = masks & (front > 1 / 3) & (front >= rear)
+    is_rear = masks & (rear > 1 / 3) & (rear > front)
+    return np.stack([is_front, masks & ~is_front & ~is_rear, is_rear])

@@ -1,0 +1,100 @@
+"""Splits: which car goes to which source and to which part of the target, always whole cars."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mstl.data.chance import chance, shuffled
+from mstl.errors import InputError
+
+# With the studio's 96 cars the target trains on 33 of them: 32 labelled images show 32 cars.
+TARGET_SHARE = 0.55  # of all cars; the sources share the rest equally
+TEST_SHARE = 0.25  # of the target's cars
+VALIDATION_SHARE = 0.125
+
+
+def deal_cars(groups: np.ndarray, usable: list[np.ndarray], seed: int) -> list[np.ndarray]:
+    """Give every car to one role, the target (role 0) or a source (roles 1 ...), and return each role's rows.
+
+    Args:
+        groups: str (n,), the car of each row.
+        usable: for each role bool (n,), the rows it could use. A car goes to a role that can use it,
+            the cars with the fewest such roles first, so that shares stay near
+            `TARGET_SHARE` and (1 − `TARGET_SHARE`) / J.
+        seed: orders the cars.
+
+    Returns:
+        int64 arrays of rows, ascending, one a role.
+    """
+    roles = len(usable)
+    share = [TARGET_SHARE] + [(1 - TARGET_SHARE) / (roles - 1)] * (roles - 1)
+    able = {car: [] for car in shuffled(set(groups.tolist()), seed, "deal")}
+    for role, rows in enumerate(usable):
+        for car in sorted(set(groups[rows].tolist())):
+            able[car].append(role)
+    given: dict[str, int] = {}
+    count = [0] * roles
+    for car in sorted(
+        (c for c in able if able[c]), key=lambda c: len(able[c])
+    ):  # stable: ties keep the seed's order
+        role = min(able[car], key=lambda r: ((count[r] + 1) / share[r], r))
+        given[car] = role
+        count[role] += 1
+    owner = np.array([given.get(car, -1) for car in groups.tolist()])
+    return [np.flatnonzero((owner == role) & usable[role]) for role in range(roles)]
+
+
+@dataclass(frozen=True)
+class TargetSplit:
+    """Rows of the target: int64 arrays."""
+
+    labelled: np.ndarray
+    unlabelled: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+def split_target(
+    groups: np.ndarray, rows: np.ndarray, names: list[str], labels: int, seed: int
+) -> TargetSplit:
+    """Test, validation and training cars; ``labels`` training images are labelled.
+
+    Labelled images show different cars while there are cars, and those for fewer labels are among those
+    for more. Every training image that is not labelled is unlabelled.
+
+    Args:
+        groups: str (n,), the car of each row of the whole domain.
+        rows: the target's rows.
+        names: n names that tell images of a car apart whatever their row.
+
+    Raises:
+        InputError: too few cars for test, validation and training, or more labels than training images.
+    """
+    cars = shuffled(set(groups[rows].tolist()), seed, "target")
+    n_test = max(1, round(TEST_SHARE * len(cars)))
+    n_validation = max(1, round(VALIDATION_SHARE * len(cars)))
+    if len(cars) < n_test + n_validation + 1:
+        raise InputError(
+            f"the target has {len(cars)} cars; training, validation and test need one each at least: use "
+            "data with more cars"
+        )
+    test, validation = set(cars[:n_test]), set(cars[n_test : n_test + n_validation])
+    training = cars[n_test + n_validation :]
+    images = {
+        car: sorted((r for r in rows if groups[r] == car), key=lambda r: chance(seed, "image", names[r]))
+        for car in training
+    }
+    most = max(len(of_car) for of_car in images.values())
+    order = [images[car][turn] for turn in range(most) for car in training if turn < len(images[car])]
+    if not 0 <= labels <= len(order):
+        raise InputError(
+            f"labels = {labels}, but the target has {len(order)} training images; choose 0 to {len(order)}"
+        )
+    return TargetSplit(
+        labelled=np.array(order[:labels], dtype=np.int64),
+        unlabelled=np.array(sorted(order[labels:]), dtype=np.int64),
+        validation=np.array([r for r in rows if groups[r] in validation], dtype=np.int64),
+        test=np.array([r for r in rows if groups[r] in test], dtype=np.int64),
+    )

@@ -1,0 +1,23 @@
+"""Where the project lives. The address itself stands once, in pyproject.toml."""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+from urllib.parse import urlparse
+
+
+def repository() -> str:
+    """``"<owner>/<name>"`` of the public repository, from the installed package's ``Repository`` link."""
+    for link in metadata.metadata("mstl").get_all("Project-URL") or []:
+        label, _, address = link.partition(",")
+        if label.strip() == "Repository":
+            return urlparse(address.strip()).path.strip("/").removesuffix(".git")
+    raise LookupError("the package metadata of mstl names no Repository")
+
+
+def revision() -> str:
+    """The commit that pip installed from git, or the tag of the installed version."""
+    installed = metadata.distribution("mstl").read_text("direct_url.json")
+    commit = json.loads(installed or "{}").get("vcs_info", {}).get("commit_id")
+    return commit or f"v{metadata.version('mstl')}"
