@@ -1,0 +1,51 @@
+"""Small real things that many tests share."""
+
+from __future__ import annotations
+
+import os
+
+# One thread a worker: pytest runs one worker a core, and reductions stay bit-identical.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+import torch
+
+from mstl.data.domain import Domain
+from mstl.data.task import Task
+
+
+def blobs(name: str, n: int, size: tuple[int, int], seed: int) -> Domain:
+    """Bright rectangles on dark noise, two images a car; part 1 is the left half, part 2 the right."""
+    generator = torch.Generator().manual_seed(seed)
+    h, w = size
+    masks = torch.zeros(n, 1, h, w, dtype=torch.uint8)
+    parts = torch.zeros_like(masks)
+    for i in range(n):
+        top = int(torch.randint(0, h // 2, (1,), generator=generator))
+        left = int(torch.randint(0, w // 2, (1,), generator=generator))
+        masks[i, 0, top : top + h // 2, left : left + w // 2] = 1
+        parts[i, 0, top : top + h // 2, left : left + w // 4] = 1
+        parts[i, 0, top : top + h // 2, left + w // 4 : left + w // 2] = 2
+    noise = torch.randint(0, 80, (n, 3, h, w), generator=generator, dtype=torch.uint8)
+    cars = np.array([f"{name}-{i // 2}" for i in range(n)])
+    return Domain(name, noise + 120 * masks, masks, cars, np.arange(n) % 16 + 1, parts, ("left", "right"))
+
+
+def toy_task(
+    sources: int = 3, labels: int = 4, size: tuple[int, int] = (32, 48), source_size=(32, 32)
+) -> Task:
+    """A task of `blobs` whose sources have unequal numbers of images."""
+    return Task(
+        name="toy/blobs",
+        sources=tuple(blobs(f"source {j}", 10 + 3 * j, source_size, seed=j) for j in range(sources)),
+        labelled=blobs("labelled", labels, size, seed=100) if labels else None,
+        unlabelled=blobs("unlabelled", 12, size, seed=101),
+        validation=blobs("validation", 6, size, seed=102),
+        test=blobs("test", 10, size, seed=103),
+    )
+
+
+@pytest.fixture
+def task() -> Task:
+    return toy_task()

@@ -1,0 +1,200 @@
+"""What the equations of the methods promise, whatever the weights."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import toy_task
+
+from mstl.data.augment import Augment
+from mstl.data.batches import Batches
+from mstl.errors import InputError
+from mstl.methods import METHODS, build
+from mstl.nn import domain_loss, ramp, segmentation_loss
+
+SMALL = "depth=3"
+
+
+def batch_of(task, **options):
+    return next(Batches(task, batch_size=3, target_batch_size=4, augment=Augment.none(), **options))
+
+
+def mstl(sources=3, labelled=True, overrides="", seed=0):
+    torch.manual_seed(seed)
+    return build("mstl", sources, labelled, f"{SMALL} {overrides}", width=4).eval()
+
+
+def gradients(module, loss):
+    values = torch.autograd.grad(loss, list(module.parameters()), allow_unused=True, retain_graph=True)
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(module.parameters(), values, strict=True)]
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("sources", [1, 2, 3, 5])
+def test_losses_are_finite_scalars_and_predictions_fit_the_image(name, sources):
+    task = toy_task(sources)
+    method = build(name, sources, True, SMALL, width=4)
+    losses = method.losses(batch_of(task), 0.5)
+    assert all(loss.ndim == 0 and loss.isfinite() for loss in losses.values())
+    assert method.predict(torch.zeros(2, 3, 32, 48)).shape == (2, 1, 32, 48)
+
+
+@pytest.mark.parametrize(
+    "overrides", ["", "fusion=gated", "attention=none", "adversarial=false", "discriminator=image"]
+)
+def test_every_parameter_of_mstl_learns(overrides):
+    method = mstl(overrides=overrides).train()
+    losses = method.losses(batch_of(toy_task()), 0.5)
+    torch.stack(tuple(losses.values())).sum().backward()
+    assert [name for name, p in method.named_parameters() if p.grad is None] == []
+
+
+def test_without_labels_the_mean_of_the_heads_predicts_and_no_target_mask_is_used():
+    method, task = mstl(labelled=False), toy_task(labels=0)
+    losses = method.losses(batch_of(task), 0.5)
+    assert set(losses) == {"source", "adversarial"}
+    images = torch.randn(2, 3, 32, 48)
+    heads = torch.stack([network(images).logits for network in method.subnetworks]).mean(0)
+    assert torch.equal(method.predict(images), heads)
+
+
+def test_prediction_all_is_the_mean_of_fused_and_heads():
+    images = torch.randn(2, 3, 32, 48)
+    everything, fused, heads = (
+        mstl(overrides=f"prediction={kind}").predict(images) for kind in ("all", "fused", "heads")
+    )
+    assert torch.allclose(everything, (fused + 3 * heads) / 4, atol=1e-6)
+
+
+def test_the_extractor_receives_the_reversed_gradient_and_the_discriminator_the_plain_one():
+    method, batch = mstl(sources=1, overrides="strength=0.7 updates=0"), batch_of(toy_task(1))
+    adversarial = method.losses(batch, 0.4)["adversarial"]
+    source, target = (
+        method.subnetworks[0](x).features for x in (batch.source_images[0], batch.target.images)
+    )
+    plain = domain_loss(method.discriminators[0](source), method.discriminators[0](target))
+    assert torch.allclose(adversarial, plain, atol=1e-6)
+    factor = -0.7 * ramp(0.4)
+    for reversed_, straight in zip(
+        gradients(method.subnetworks[0].encoder, adversarial),
+        gradients(method.subnetworks[0].encoder, plain),
+        strict=True,
+    ):
+        assert torch.allclose(reversed_, factor * straight, atol=1e-6)
+    for left, right in zip(
+        gradients(method.discriminators, adversarial), gradients(method.discriminators, plain), strict=True
+    ):
+        assert torch.allclose(left, right, atol=1e-6)
+
+
+def test_strength_zero_leaves_the_extractor_alone():
+    method = mstl(overrides="strength=0")
+    adversarial = method.losses(batch_of(toy_task()), 0.9)["adversarial"]
+    assert all((g == 0).all() for g in gradients(method.subnetworks, adversarial))
+
+
+def test_subnetwork_i_does_not_depend_on_the_images_of_source_j():
+    method, task = mstl(), toy_task()
+    batch = batch_of(task)
+    other = batch.source_images.clone()
+    other[1] = other[1].flip(-1) + 0.3
+    changed = replace(batch, source_images=other)
+    for j, same in ((0, True), (1, False), (2, True)):
+        pairs = zip(
+            gradients(method.subnetworks[j], sum(method.losses(batch, 0.5).values())),
+            gradients(method.subnetworks[j], sum(method.losses(changed, 0.5).values())),
+            strict=True,
+        )
+        assert all(torch.equal(a, b) for a, b in pairs) is same
+
+
+def test_permuting_sources_and_their_subnetworks_changes_nothing():
+    # Gated fusion shares its score among sources; concatenation has one weight block a source instead.
+    method, batch = mstl(overrides="fusion=gated"), batch_of(toy_task())
+    images = torch.randn(2, 3, 32, 48)
+    before, predicted = method.losses(batch, 0.5), method.predict(images)
+    order = [2, 0, 1]
+    for modules in (method.subnetworks, method.discriminators):
+        modules._modules = {str(k): modules[j] for k, j in enumerate(order)}
+    permuted = replace(
+        batch, source_images=batch.source_images[order], source_masks=batch.source_masks[order]
+    )
+    after = method.losses(permuted, 0.5)
+    assert all(torch.allclose(before[k], after[k], atol=1e-6) for k in before)
+    assert torch.allclose(predicted, method.predict(images), atol=1e-6)
+
+
+def test_one_plain_source_reduces_mstl_to_source_combine():
+    options = "adversarial=false attention=none fusion=mean"
+    method, combine = mstl(1, overrides=options), build("source_combine", 1, True, SMALL, width=4).eval()
+    combine.network.load_state_dict(method.subnetworks[0].state_dict())
+    batch = batch_of(toy_task(1))
+    ours, theirs = method.losses(batch, 0.5), combine.losses(batch, 0.5)
+    assert torch.allclose(ours["source"], theirs["source"], atol=1e-6)
+    assert torch.allclose(ours["target_heads"], theirs["target"], atol=1e-6)
+    images = torch.randn(2, 3, 32, 48)
+    assert torch.allclose(method.predict(images), combine.predict(images), atol=1e-6)
+
+
+def test_source_combine_pools_all_sources():
+    combine, batch = build("source_combine", 3, True, SMALL, width=4).eval(), batch_of(toy_task())
+    per_source = [
+        segmentation_loss(combine.predict(x), y)
+        for x, y in zip(batch.source_images, batch.source_masks, strict=True)
+    ]
+    assert torch.allclose(combine.losses(batch, 0.0)["source"], torch.stack(per_source).mean(), atol=1e-6)
+
+
+def test_one_forward_for_source_and_target_equals_two():
+    method, task = mstl(), toy_task(source_size=(32, 48))
+    batch = batch_of(task)
+    together, apart = method._pair(0, batch), method._pair(0, batch, together=False)
+    for left, right in zip(together, apart, strict=True):
+        assert torch.allclose(left.logits, right.logits, atol=1e-5)
+        assert torch.allclose(left.features, right.features, atol=1e-5)
+
+
+def test_observing_changes_nothing():
+    method, batch = mstl(), batch_of(toy_task())
+    method.train().losses(batch, 0.5)
+    method.eval()
+    before = {k: v.clone() for k, v in method.state_dict().items() if isinstance(v, torch.Tensor)}
+    seen = method.observe(batch, 0.5)
+    assert 0 <= seen["discriminator_accuracy"] <= 1
+    assert seen["gradient_ratio"] > 0
+    assert all(torch.equal(v, method.state_dict()[k]) for k, v in before.items())
+    assert all(p.grad is None for p in method.parameters())
+
+
+def test_unsynchronised_sub_networks_draw_their_own_target_and_do_not_fuse():
+    method = mstl(overrides="synchronised=false")
+    batch = batch_of(toy_task(), synchronised=method.synchronised)
+    assert "target_fused" not in method.losses(batch, 0.5)
+    assert not torch.equal(batch.targets[0].images, batch.targets[1].images)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        ("mslt", "", "choose from mstl"),
+        ("mstl", "atention=none", "names are|not name=value"),
+        ("mstl", "attention=loud", "choose from both"),
+        ("mstl", "strength=strong", "not of type float"),
+        ("mstl", "adversarial=1", "true or false"),
+        ("mstl", "strength=-1", "must be ≥ 0"),
+        ("mstl", "prediction=fused fusion=mean", "needs a fused predictor"),
+    ],
+)
+def test_bad_methods_and_overrides_are_one_clear_error(name, overrides, message):
+    with pytest.raises(InputError, match=message):
+        build(name, 3, True, overrides)
+
+
+def test_target_only_needs_labels():
+    with pytest.raises(InputError, match="labels must be ≥ 1"):
+        build("target_only", 3, False)
+
+
+def test_a_batch_with_another_number_of_sources_is_refused():
+    with pytest.raises(InputError, match="built for 2 sources"):
+        mstl(2).losses(batch_of(toy_task(3)), 0.1)

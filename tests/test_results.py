@@ -1,0 +1,107 @@
+"""Tables and intervals."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import toy_task
+
+import mstl.train as training
+from mstl import results
+from mstl.bootstrap import paired_difference, two_way_bootstrap
+from mstl.config import TrainConfig
+from mstl.errors import InputError
+
+
+def scores(generator, *, seeds=3, cars=20, views=2, shift=0.0) -> pd.DataFrame:
+    index = pd.MultiIndex.from_product(
+        [range(seeds), range(cars), range(views)], names=["seed", "car", "view"]
+    )
+    values = 0.7 + shift + generator.normal(0, 0.1, len(index))
+    return pd.DataFrame({"dice": values}, index=index).reset_index()
+
+
+def test_scores_without_spread_have_an_interval_without_width():
+    table = scores(np.random.default_rng(0)).assign(dice=0.625)
+    interval = two_way_bootstrap(table)
+    assert (interval.mean, interval.low, interval.high) == (0.625, 0.625, 0.625)
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+    covered = 0
+    for trial in range(200):
+        interval = two_way_bootstrap(scores(np.random.default_rng(trial), seeds=5), draws=300)
+        covered += interval.low <= 0.7 <= interval.high
+    assert 0.86 <= covered / 200 <= 1.0
+
+
+def test_more_cars_narrow_the_interval():
+    few, many = (two_way_bootstrap(scores(np.random.default_rng(1), cars=n)) for n in (5, 200))
+    assert many.high - many.low < few.high - few.low
+
+
+def test_cars_weigh_alike_however_many_images_they_have():
+    table = pd.DataFrame({"seed": 0, "car": ["a"] * 9 + ["b"], "view": range(10), "dice": [1.0] * 9 + [0.0]})
+    assert two_way_bootstrap(table).mean == 0.5
+
+
+def test_pairing_removes_what_both_methods_share():
+    generator = np.random.default_rng(0)
+    first = scores(generator)
+    second = first.assign(dice=first["dice"] - 0.01)
+    interval = paired_difference(first, second)
+    assert interval.low == pytest.approx(0.01)
+    assert interval.high == pytest.approx(0.01)
+    same = paired_difference(first, first)
+    assert (same.mean, same.low, same.high) == (0, 0, 0)
+
+
+def test_a_paired_difference_changes_sign_with_its_sides():
+    generator = np.random.default_rng(0)
+    first, second = scores(generator), scores(generator)
+    forth, back = paired_difference(first, second), paired_difference(second, first)
+    assert forth.mean == pytest.approx(-back.mean)
+    assert forth.low == pytest.approx(-back.high)
+
+
+def test_other_images_on_one_side_are_refused():
+    table = scores(np.random.default_rng(0))
+    with pytest.raises(ValueError, match="the same images"):
+        paired_difference(table, table[table["car"] > 0])
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "local_task", lambda *_, labels, **__: toy_task(labels=labels))
+    for method, seed in (("mstl", 0), ("mstl", 1), ("target_only", 0)):
+        out = str(tmp_path / "runs")
+        training.train(TrainConfig(method=method, seed=seed, profile="tiny", steps=5, labels=4, out=out))
+    return tmp_path
+
+
+def test_collect_writes_one_row_a_run_an_image_and_a_log_point(runs):
+    written = results.collect(str(runs / "runs"), str(runs / "results"))
+    assert [path.name for path in written] == ["runs.csv", "images.csv", "curves.csv"]
+    table = results.load(runs / "results", "studio", "runs")
+    assert len(table) == 3
+    assert {"commit", "command", "device", "seconds", "seed", "data_fingerprint"} <= set(table)
+    images = results.load(runs / "results", "studio", "images")
+    assert len(images) == 30
+    means = images.groupby(["method", "seed"])["dice"].mean()
+    for row in table.itertuples():
+        assert means[row.method, row.seed] == pytest.approx(row.dice, abs=1e-4)
+
+
+def test_unfinished_runs_are_left_out_and_counted(runs, capsys):
+    (runs / "runs/studio/parts/mstl/labels-4/seed-1/manifest.json").unlink()
+    results.collect(str(runs / "runs"), str(runs / "results"))
+    assert "2 finished runs, 1 unfinished left out" in capsys.readouterr().out
+
+
+def test_missing_and_half_written_results_are_one_clear_error(runs):
+    with pytest.raises(InputError, match="no finished run below"):
+        results.collect(str(runs / "nowhere"))
+    with pytest.raises(InputError, match="make reproduce DATA=studio"):
+        results.load(runs / "nowhere", "studio", "runs")
+    (runs / "runs/studio/parts/mstl/labels-4/seed-1/images.csv").write_bytes(b"")
+    with pytest.raises(InputError, match=r"seed-1 cannot be read"):
+        results.collect(str(runs / "runs"), str(runs / "results"))

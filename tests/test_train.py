@@ -1,0 +1,207 @@
+"""The loop: what it learns, what it leaves, and that an interruption changes nothing."""
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+from conftest import toy_task
+
+import mstl.train as training
+from mstl.config import TrainConfig
+from mstl.errors import InputError
+from mstl.methods import METHODS
+from mstl.train import Trainer, train
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """`train` on the toy task: the real loop, on data that needs no files."""
+    monkeypatch.setattr(training, "local_task", lambda *_, labels, **__: toy_task(labels=labels))
+
+
+def config(tmp_path, **options) -> TrainConfig:
+    return TrainConfig(**{"profile": "tiny", "out": str(tmp_path / "runs"), "labels": 4, **options})
+
+
+def weights(folder):
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    return {**state["method"], **{f"averaged {k}": v for k, v in state["averaged"].items()}}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_leaves_everything_that_the_results_need(toy, tmp_path, method):
+    folder = train(config(tmp_path, method=method, steps=6))
+    assert folder == tmp_path / "runs" / "studio" / "parts" / method / "labels-4" / "seed-0"
+    images = pd.read_csv(folder / "images.csv")
+    assert images["split"].value_counts().to_dict() == {"test": 10, "validation": 6}
+    assert {"car", "view", "dice", "iou", "recall_left", "recall_right"} <= set(images)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["settings"]["method"] == method
+    assert manifest["settings"]["steps"] == 6
+    steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [5, 6]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_learns_the_blobs(tmp_path, method):
+    trainer = Trainer(
+        config(tmp_path, method=method, learning_rate=0.01, ema=0.9, steps=60), toy_task(labels=8)
+    )
+    trainer.config.folder.mkdir(parents=True)
+    trainer.fit(trainer.config.folder, {})
+    trainer.evaluate(trainer.config.folder, {})
+    images = pd.read_csv(trainer.config.folder / "images.csv")
+    assert images["dice"].mean() > 0.85  # rectangles everywhere, at random, would score below 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "stop_at"),
+    [
+        ({}, 5),  # before the first checkpoint: training begins anew
+        ({}, 15),
+        ({"mean_teacher": 1.0}, 10),
+        ({"overrides": "synchronised=false"}, 15),
+        ({"method": "source_combine"}, 15),
+    ],
+)
+def test_an_interrupted_run_resumes_to_bit_identical_weights(toy, tmp_path, options, stop_at):
+    whole = train(config(tmp_path / "whole", **options))
+
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(trainer):
+        if trainer.step == stop_at:
+            raise Interrupted
+
+    broken = config(tmp_path / "broken", **options)
+    with pytest.raises(Interrupted):
+        train(broken, on_log=interrupt)
+    assert not (broken.folder / "manifest.json").exists()
+    folder = train(broken)
+    expected, found = weights(whole), weights(folder)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[k], found[k]) for k in expected)
+    untimed = []
+    for run in (whole, folder):
+        lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+        untimed.append([{k: v for k, v in line.items() if k != "seconds"} for line in lines])
+    assert untimed[0] == untimed[1]
+    assert (whole / "images.csv").read_bytes() == (folder / "images.csv").read_bytes()
+
+
+def test_a_finished_run_is_not_trained_again(toy, tmp_path, capsys):
+    folder = train(config(tmp_path, steps=5))
+    before = (folder / "checkpoint.pt").stat().st_mtime_ns
+    train(config(tmp_path, steps=5))
+    assert (folder / "checkpoint.pt").stat().st_mtime_ns == before
+    assert "finished already" in capsys.readouterr().out
+
+
+def test_a_finished_run_of_older_code_is_trained_again(toy, tmp_path, monkeypatch, capsys):
+    folder = train(config(tmp_path, steps=5))
+    monkeypatch.setattr(training.provenance, "source_fingerprint", lambda: "another")
+    train(config(tmp_path, steps=5))
+    assert "source_fingerprint changed" in capsys.readouterr().out
+    assert json.loads((folder / "manifest.json").read_text())["source_fingerprint"] == "another"
+
+
+def test_seeds_differ_and_repeat(toy, tmp_path):
+    first, again, other = (
+        weights(train(config(tmp_path / str(k), seed=seed, steps=5))) for k, seed in enumerate((0, 0, 1))
+    )
+    assert all(torch.equal(first[k], again[k]) for k in first)
+    assert any(not torch.equal(first[k], other[k]) for k in first)
+
+
+def test_averaged_weights_follow_the_definition(tmp_path):
+    trainer = Trainer(config(tmp_path, method="target_only", ema=0.5), toy_task())
+    name = "network.predictor.head.weight"
+    mean = None
+    for _ in range(4):
+        trainer.update()
+        value = trainer.method.state_dict()[name].clone()
+        mean = value if mean is None else 0.5 * mean + 0.5 * value
+    assert torch.allclose(trainer.averaged.module.state_dict()[name], mean, atol=1e-6)
+
+
+def test_mean_teacher_adds_a_consistency_loss_that_grows(tmp_path):
+    trainer = Trainer(config(tmp_path, method="target_only", mean_teacher=1.0), toy_task())
+    losses = [trainer.update()["consistency"].item() for _ in range(6)]
+    assert losses[0] == 0.0
+    assert losses[-1] > 0.0
+
+
+@pytest.mark.parametrize("labels", [0, 4])
+def test_no_method_but_the_oracle_sees_masks_of_unlabelled_images(tmp_path, labels):
+    for name in METHODS:
+        if name == "target_only" and labels == 0:
+            continue
+        trainer = Trainer(config(tmp_path, method=name, labels=labels), toy_task(labels=labels))
+        count = len(next(trainer.batches).target.masks)
+        assert count == (4 if name == "oracle" else labels // 2)
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_name_and_keeps_the_checkpoint(toy, tmp_path):
+    def poison(trainer):
+        if trainer.step == 10:
+            with torch.no_grad():
+                next(trainer.method.parameters()).fill_(float("nan"))
+
+    with pytest.raises(InputError, match=r"loss source, .*not finite before step 15"):
+        train(config(tmp_path), on_log=poison)
+    assert (config(tmp_path).folder / "checkpoint.pt").exists()
+
+
+def test_other_settings_are_refused_and_nothing_is_lost(toy, tmp_path):
+    folder = train(config(tmp_path, steps=5))
+    kept = (folder / "manifest.json").read_bytes()
+    with pytest.raises(InputError, match="steps is 5 there and 7 here"):
+        train(config(tmp_path, steps=7))
+    assert (folder / "manifest.json").read_bytes() == kept
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(toy, tmp_path):
+    folder = train(config(tmp_path, steps=5))
+    (folder / "manifest.json").unlink()
+    with pytest.raises(InputError, match=r"checkpoint\.pt belongs to another configuration: width is 4"):
+        train(config(tmp_path, steps=5, width=5))
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", "truncated"])
+def test_a_damaged_checkpoint_is_one_clear_error(toy, tmp_path, content):
+    folder = train(config(tmp_path, steps=5))
+    (folder / "manifest.json").unlink()
+    path = folder / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:2000] if content == "truncated" else content)
+    with pytest.raises(InputError, match=r"checkpoint\.pt is not a checkpoint"):
+        train(config(tmp_path, steps=5))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"profile": "huge"}, "profile 'huge' is unknown; choose from tiny, quick, full"),
+        ({"precision": "8bit"}, "precision '8bit' is unknown"),
+        ({"labels": -1}, "labels must be a whole number ≥ 0"),
+        ({"labels": 2.5}, "labels must be a whole number"),
+        ({"steps": 0}, "steps must be a whole number ≥ 1"),
+        ({"learning_rate": "1e-3"}, "in YAML write 1.0e-3"),
+        ({"mean_teacher": 1.0, "ema": 0.0}, "needs averaged weights"),
+    ],
+)
+def test_bad_parameters_are_one_clear_error(options, message):
+    with pytest.raises(InputError, match=message.replace("+", r"\+")):
+        TrainConfig(**options)
+
+
+def test_the_command_line_answers_bad_input_with_one_line_and_status_2(tmp_path):
+    command = [sys.executable, "-m", "mstl", "train", "--method", "mslt", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines() == [
+        "mstl: method 'mslt' is unknown; choose from mstl, target_only, source_combine, oracle"
+    ]
