@@ -1,0 +1,176 @@
+"""Figures of the notebooks, drawn with Matplotlib and seaborn in one look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from mstl.bootstrap import two_way_bootstrap
+from mstl.data.domain import Domain
+from mstl.data.task import Task
+
+# Okabe & Ito's palette: eight colours that people with any colour vision can tell apart.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#555555")
+MASK_COLOUR = np.array((0.90, 0.62, 0.0))
+
+METHOD_LABELS = {
+    "target_only": "target only",
+    "source_combine": "source combine",
+    "mstl": "MSTL",
+    "oracle": "oracle",
+}
+METHOD_COLOURS = {
+    "target_only": PALETTE[7],
+    "source_combine": PALETTE[1],
+    "mstl": PALETTE[0],
+    "oracle": PALETTE[2],
+}
+
+
+def style() -> None:
+    """The look of every figure: white, light grid, readable at the width of a page and in print."""
+    sns.set_theme(
+        context="notebook",
+        style="whitegrid",
+        palette=PALETTE,
+        rc={
+            "figure.dpi": 110,
+            "figure.constrained_layout.use": True,
+            "figure.facecolor": "white",
+            "axes.titlesize": 11,
+            "axes.labelsize": 10,
+            "grid.color": "#e6e6e6",
+            "axes.edgecolor": "#bbbbbb",
+            "legend.frameon": False,
+            "font.size": 10,
+        },
+    )
+
+
+def label(method: str) -> str:
+    """What tables and figures call a method."""
+    name, *changes = method.split("+")
+    return " + ".join([METHOD_LABELS.get(name, name.replace("_", " ")), *changes])
+
+
+def order(methods: Sequence[str]) -> list[str]:
+    """Methods in the order of the tables: references from below, then the rest, the oracle last."""
+    known = ["target_only", "source_combine"]
+    names = sorted(
+        set(methods), key=lambda m: (m == "oracle", known.index(m) if m in known else len(known), m)
+    )
+    return names
+
+
+def colour(method: str) -> str:
+    """The colour of a method, the same in every figure."""
+    return METHOD_COLOURS.get(method.split("+")[0], PALETTE[5])
+
+
+def to_picture(image: Tensor) -> np.ndarray:
+    """uint8 (3, h, w) as uint8 (h, w, 3) for ``imshow``."""
+    return image.permute(1, 2, 0).cpu().numpy()
+
+
+def overlay(image: Tensor, mask: Tensor, strength: float = 0.5) -> np.ndarray:
+    """An image with its mask in amber: float (h, w, 3) in [0, 1]."""
+    picture = to_picture(image) / 255
+    weight = strength * mask.squeeze(0).cpu().numpy()[..., None].astype(float)
+    return picture * (1 - weight) + MASK_COLOUR * weight
+
+
+def picture_grid(pictures: Sequence[Sequence[np.ndarray]], rows: Sequence[str], width: float = 9.0) -> Figure:
+    """Rows of pictures with a name at the left of each row."""
+    columns = max(len(row) for row in pictures)
+    heights = [row[0].shape[0] / row[0].shape[1] for row in pictures]
+    figure, axes = plt.subplots(
+        len(pictures),
+        columns,
+        figsize=(width, width / columns * sum(heights) * 1.06),
+        squeeze=False,
+        gridspec_kw={"height_ratios": heights},
+    )
+    for row_axes, row, name in zip(axes, pictures, rows, strict=True):
+        for ax in row_axes:
+            ax.set_xticks([])
+            ax.set_yticks([])
+            sns.despine(ax=ax, left=True, bottom=True)
+        for ax, picture in zip(row_axes, row, strict=False):
+            ax.imshow(picture)
+        row_axes[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    return figure
+
+
+def domain_montage(task: Task, columns: int = 8, masks: bool = True, seed: int = 0) -> Figure:
+    """A row of random images for every source and for the target, masks in amber."""
+    target = task.unlabelled or task.labelled
+    rows = [_sample(domain, columns, seed, masks) for domain in (*task.sources, target)]
+    return picture_grid(rows, [*(source.name for source in task.sources), "target"])
+
+
+def _sample(domain: Domain, count: int, seed: int, masks: bool) -> list[np.ndarray]:
+    chosen = np.random.default_rng(seed).choice(len(domain), min(count, len(domain)), replace=False)
+    strength = 0.5 if masks else 0.0
+    return [overlay(domain.images[i], domain.masks[i], strength) for i in chosen]
+
+
+def dice_intervals(images: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Mean Dice of every method with its 95 % interval over seeds and cars; one dot a seed."""
+    ax = ax or plt.subplots(figsize=(7, 0.6 + 0.5 * images["method"].nunique()))[1]
+    methods = order(images["method"])
+    for y, method in enumerate(reversed(methods)):
+        scores = images[images["method"] == method]
+        interval = two_way_bootstrap(scores)
+        ax.plot([interval.low, interval.high], [y, y], color=colour(method), lw=3, solid_capstyle="round")
+        ax.plot(interval.mean, y, "o", color=colour(method), ms=9, mec="white", mew=1.5, zorder=3)
+        per_seed = scores.groupby("seed")["dice"].mean()
+        ax.plot(per_seed, np.full(len(per_seed), y + 0.22), "|", color=colour(method), ms=8, mew=2)
+        ax.annotate(
+            f"{interval.mean:.3f}",
+            (interval.mean, y),
+            xytext=(0, -15),
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+        )
+    ax.set_yticks(range(len(methods)), [label(m) for m in reversed(methods)])
+    ax.set_ylim(-0.7, len(methods) - 0.4)
+    ax.set_xlabel("Dice, mean over test images")
+    ax.grid(axis="y", visible=False)
+    return ax
+
+
+def part_recall_heatmap(images: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Recall of every part (columns) by every method (rows)."""
+    parts = [c for c in images.columns if c.startswith("recall_") and images[c].notna().any()]
+    table = images.groupby("method")[parts].mean().loc[order(images["method"])]
+    table.index = [label(m) for m in table.index]
+    table.columns = [c.removeprefix("recall_") for c in table.columns]
+    ax = ax or plt.subplots(figsize=(7.5, 0.8 + 0.45 * len(table)))[1]
+    low = np.floor(table.min(axis=None) * 20) / 20
+    sns.heatmap(
+        table, annot=True, fmt=".2f", cmap="cividis", vmin=low, vmax=1, ax=ax, cbar_kws={"label": "recall"}
+    )
+    ax.tick_params(axis="y", rotation=0)
+    ax.set_xlabel("")
+    return ax
+
+
+def curves(table: pd.DataFrame, column: str, ax: Axes, ylabel: str) -> Axes:
+    """One log column over the steps: a line a method, a band from the lowest to the highest seed."""
+    present = table.dropna(subset=[column]) if column in table else table.iloc[:0]
+    for method in order(present["method"]):
+        by_step = present[present["method"] == method].groupby("step")[column]
+        ax.plot(by_step.mean(), color=colour(method), label=label(method))
+        ax.fill_between(
+            by_step.mean().index, by_step.min(), by_step.max(), color=colour(method), alpha=0.2, lw=0
+        )
+    ax.set(xlabel="step", ylabel=ylabel)
+    return ax
