@@ -1,0 +1,91 @@
+# Two commands: `make reproduce` trains everything and builds the book, `make test` checks everything.
+# Only Python and make have to be there; the rest goes into .venv, pinned by requirements.lock.
+
+PYTHON   ?= python3
+VENV     ?= .venv
+DATA     ?= studio
+DATA_DIR ?=
+PROFILE  ?=
+SEEDS    ?=
+LABELS   ?=
+METHODS  ?=
+RECIPES  ?=
+CARS     ?=
+SIZE     ?=
+JOBS     ?= $(shell $(PYTHON) -c 'import os; print(min(8, os.cpu_count() or 1))' 2>/dev/null || echo 1)
+
+PY    := $(VENV)/bin/python
+READY := $(VENV)/.ready
+ARGUMENTS = --data="$(DATA)" --data-dir="$(DATA_DIR)" --profile="$(PROFILE)" --seeds="$(SEEDS)" \
+            --labels="$(LABELS)" --methods="$(METHODS)" --recipes="$(RECIPES)" --jobs="$(JOBS)"
+
+# A kernel registered elsewhere must not run our notebooks; parallel processes must not share threads.
+export JUPYTER_PREFER_ENV_PATH := 1
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup reproduce runs book test test-long lint format bench studio notebooks links check-links lock clean
+
+help: ## show this list
+	@echo 'make <target> [DATA=studio|carparts|carvana|folder] [DATA_DIR=folder] [PROFILE=quick|full]'
+	@echo '              [SEEDS=0,1] [LABELS=4,8] [METHODS=mstl,oracle] [RECIPES=parts,views] [JOBS=2]'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(READY) ## create .venv from the lock file (once; again when the lock file changes)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "error: Python 3.11 or later is needed, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true);" \
+	       "name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PY) -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV) || { \
+	  echo "error: cannot create $(VENV); on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(PY) -m pip install --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(PY) -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+reproduce: $(READY) ## train every run, draw the figures, build the book (20 minutes on two cores)
+	@$(PY) workflow/reproduce.py book $(ARGUMENTS)
+
+runs: $(READY) ## only the training runs and their tables in results/
+	@$(PY) workflow/reproduce.py tables $(ARGUMENTS)
+
+book: $(READY) ## the book from the results in the repository, without training
+	@$(PY) workflow/reproduce.py book --no-train $(ARGUMENTS)
+
+test: $(READY) ## every test, notebooks included, in parallel
+	@$(ONE_THREAD) $(PY) -m pytest -n $(JOBS) --dist worksteal -m "not long" --nbmake --nbmake-timeout=300 tests notebooks
+
+test-long: $(READY) ## the tests that take minutes
+	@$(ONE_THREAD) $(PY) -m pytest -m long tests
+
+lint: $(READY) ## style of code and notebooks
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+format: $(READY) ## let ruff correct the style
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+bench: $(READY) ## measure what the speed claims say
+	@$(PY) -m benchmarks
+
+studio: $(READY) ## render studio cars with Mitsuba: CARS=300 SIZE=480x320
+	@$(PY) -m mstl.render $(if $(CARS),--cars $(CARS)) $(if $(SIZE),--size $(SIZE)) --jobs $(JOBS)
+
+notebooks: $(READY) ## write notebooks/*.ipynb from notebooks/*.py
+	@$(PY) workflow/pair.py notebooks/*.py
+
+links: $(READY) ## write the repository's address, named in pyproject.toml, wherever it is needed
+	@$(PY) workflow/links.py
+
+check-links: $(READY)
+	@$(PY) workflow/links.py --check
+
+lock: ## pin the newest versions anew (needs uv)
+	uv pip compile --upgrade --universal --generate-hashes --all-extras --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --python-version 3.11 pyproject.toml --output-file requirements.lock
+
+clean: ## remove what can be made again, except .venv and finished runs
+	rm -rf _build _staging .snakemake .pytest_cache .ruff_cache build dist *.egg-info

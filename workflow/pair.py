@@ -1,0 +1,48 @@
+"""Notebooks as text: read ``NN_name.py`` (py:percent) as a notebook, and write its ``.ipynb`` twin.
+
+The twin has no outputs and cell ids that depend on nothing but the position, so the same text
+always gives the same file: ``python workflow/pair.py notebooks/*.py`` changes only what changed.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbformat import NotebookNode
+
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+def read(path: Path) -> NotebookNode:
+    """The notebook in a ``.py`` or ``.ipynb`` file, without outputs, for the kernel ``python3``."""
+    notebook = jupytext.read(path)
+    notebook.metadata = NotebookNode(kernelspec=dict(KERNEL), language_info={"name": "python"})
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    for position, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{position:03d}"
+        cell.metadata.pop("lines_to_next_cell", None)
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return notebook
+
+
+def text(path: Path) -> str:
+    """What ``path``'s ``.ipynb`` twin has to contain."""
+    return nbformat.writes(read(path)) + "\n"
+
+
+def main(paths: list[str]) -> None:
+    """Write the twin of every given ``.py`` file, if it differs."""
+    for source in map(Path, paths):
+        twin = source.with_suffix(".ipynb")
+        wanted = text(source)
+        if not twin.exists() or twin.read_text(encoding="utf-8") != wanted:
+            twin.write_text(wanted, encoding="utf-8")
+            print(f"wrote {twin}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
