@@ -1,0 +1,118 @@
+"""Encoders and decoder."""
+
+import pytest
+import torch
+from torch import nn
+
+from mstl.errors import InputError
+from mstl.nn import Decoder, Encoder, Predictor, ResNetEncoder, check_size
+
+
+@pytest.mark.parametrize("norm", ["group", "batch", "none"])
+@pytest.mark.parametrize(("width", "depth"), [(8, 4), (12, 3), (3, 2), (5, 1)])
+@pytest.mark.parametrize("size", [(32, 48), (64, 16)])
+def test_features_halve_and_the_decoder_returns_to_the_size_of_the_image(width, depth, norm, size):
+    encoder = Encoder(width, depth, norm)
+    features = encoder(torch.randn(2, 3, *size))
+    assert encoder.stride == 2 ** (depth - 1)
+    assert encoder.channels == tuple(width * 2**level for level in range(depth))
+    expected = [(2, c, size[0] >> l, size[1] >> l) for l, c in enumerate(encoder.channels)]
+    assert [tuple(f.shape) for f in features] == expected
+    assert Decoder(encoder.channels, norm)(features).shape == (2, width, *size)
+    assert Predictor(encoder.channels, norm)(features).shape == (2, 1, *size)
+
+
+@pytest.mark.parametrize(("norm", "biased"), [("group", False), ("batch", False), ("none", True)])
+def test_bias_only_where_nothing_normalises(norm, biased):
+    convolutions = [m for m in Encoder(8, 3, norm).modules() if isinstance(m, nn.Conv2d)]
+    assert [c.bias is not None for c in convolutions] == [biased] * 6
+
+
+def test_group_normalised_features_of_an_image_ignore_the_rest_of_the_batch():
+    """Batch statistics would leak one domain into another."""
+    images = torch.randn(2, 3, 16, 16)
+    for norm, independent in [("group", True), ("none", True), ("batch", False)]:
+        encoder = Encoder(8, 2, norm)
+        alone, beside_another = (
+            encoder(images[:1])[-1],
+            encoder(images * torch.tensor([1.0, 9]).view(2, 1, 1, 1)),
+        )
+        assert torch.allclose(alone, beside_another[-1][:1], atol=1e-5) is independent
+
+
+def test_every_level_reaches_the_output():
+    encoder = Encoder(4, 3)
+    features = [f.detach().requires_grad_() for f in encoder(torch.randn(1, 3, 16, 16))]
+    Predictor(encoder.channels)(tuple(features)).square().sum().backward()
+    assert all(f.grad.abs().sum() > 0 for f in features)
+
+
+def test_bf16_and_channels_last_agree_with_float32():
+    torch.manual_seed(0)
+    encoder = Encoder(8, 3)
+    predictor, images = Predictor(encoder.channels), torch.randn(2, 3, 32, 32)
+    exact = predictor(encoder(images))
+    encoder.to(memory_format=torch.channels_last)
+    predictor.to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        fast = predictor(encoder(images.to(memory_format=torch.channels_last)))
+    assert (fast.float() - exact).abs().mean() < 0.03 * exact.std()
+
+
+@pytest.mark.parametrize("size", [(60, 96), (64, 100), (4, 8), (0, 16)])
+def test_size_that_does_not_halve_is_refused_with_one_that_does(size):
+    with pytest.raises(InputError, match=r"multiple of 8.*use [0-9]+x[0-9]+") as error:
+        Encoder(8, 4)(torch.zeros(1, 3, *size))
+    suggested = str(error.value).rsplit("use ", 1)[1].split("x")
+    check_size(tuple(int(side) for side in suggested), 8)
+
+
+def test_resnet_has_the_interface_of_the_unet_encoder():
+    encoder = ResNetEncoder("resnet18")
+    assert encoder.channels == (32, 64, 64, 128, 256)
+    assert encoder.stride == 16
+    features = encoder(torch.randn(1, 3, 32, 48))
+    assert [tuple(f.shape[1:]) for f in features] == [
+        (c, 32 >> l, 48 >> l) for l, c in enumerate(encoder.channels)
+    ]
+    assert Predictor(encoder.channels)(features).shape == (1, 1, 32, 48)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in encoder.modules())
+    with pytest.raises(InputError, match="multiple of 16"):
+        encoder(torch.zeros(1, 3, 24, 32))
+
+
+def test_resnet_sees_what_its_pre_training_saw():
+    """(v − 0.5)·4 here is (v − mean)/deviation there."""
+    encoder = ResNetEncoder("resnet18", depth=2)
+    value = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+    deviation = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+    for k in (0, 1):
+        ours = (value + k * deviation - 0.5) * 4
+        torch.testing.assert_close(
+            ours * encoder.scale + encoder.shift, torch.full_like(ours, float(k)), atol=1e-6, rtol=0
+        )
+
+
+def test_resnet_weights_without_a_network(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for scheme in ("http", "https"):
+        monkeypatch.setenv(f"{scheme}_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(InputError, match=r"could not be downloaded.*weights=None"):
+        ResNetEncoder("resnet18", weights="DEFAULT")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Encoder(8, 2, "layer"), "norm must be one of"),
+        (lambda: Encoder(0, 2), "at least 1"),
+        (lambda: ResNetEncoder("resnet19"), "resnet18, resnet34, resnet50"),
+        (lambda: ResNetEncoder("resnet18", weights="BEST"), "None or 'DEFAULT'"),
+        (lambda: ResNetEncoder("resnet18", weights="DEFAULT", norm="group"), "frozen"),
+        (lambda: ResNetEncoder("resnet18", depth=7), "between 2 and 6"),
+    ],
+)
+def test_bad_input_names_what_is_wrong(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
