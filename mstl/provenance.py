@@ -10,9 +10,10 @@ import sys
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 PACKAGE = Path(__file__).parent
 # Files that draw, read or describe results cannot change what a run computes.
@@ -62,6 +63,8 @@ def versions() -> dict[str, str]:
 
 def device_name(device: torch.device) -> str:
     """What computed: the GPU's name, or the processor's architecture and thread count."""
+    import torch  # here, so that the workflow can ask for OUTSIDE_TRAINING in no time
+
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
@@ -69,6 +72,8 @@ def device_name(device: torch.device) -> str:
 
 def peak_memory(device: torch.device) -> dict[str, float]:
     """Largest memory so far in GiB: ``host`` of this process, ``device`` of the GPU if one is used."""
+    import torch
+
     # ru_maxrss counts KiB on Linux and bytes on macOS.
     unit = 1 if sys.platform == "darwin" else 1024
     peak: dict[str, Any] = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30}

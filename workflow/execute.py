@@ -103,8 +103,8 @@ def _reason(error: Exception, partial: Path, name: str, timeout: int) -> str:
         cells = nbformat.read(partial, as_version=4).cells
         count = sum(cell.cell_type == "code" and bool(cell.execution_count) for cell in cells)
     if isinstance(error, CellTimeoutError):
-        return f"{name}, cell {count + 1}: not finished after {timeout} s"
-    return f"{name}, cell {count + 1}: the kernel died; most often the machine had no memory left"
+        return f"{name}, cell {count}: not finished after {timeout} s"
+    return f"{name}, cell {count}: the kernel died; most often the machine had no memory left"
 
 
 def _tidy(path: Path, source: Path) -> None:

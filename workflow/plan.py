@@ -19,6 +19,7 @@ from typing import Any
 import pair
 from mstl.config import PROFILES, TrainConfig
 from mstl.errors import InputError
+from mstl.provenance import OUTSIDE_TRAINING
 
 NOTEBOOKS = Path("notebooks")
 PACKAGE = Path("mstl")
@@ -76,7 +77,10 @@ def make_plan(config: dict[str, Any]) -> Plan:
         raise InputError(f"DATA_DIR {data_dir} is not a folder; name the folder that holds the data")
     folder = Path(config.get("runs") or ("runs" if profile == "quick" else f"runs-{profile}"))
     results = Path(config["results"]) / data
-    code = [_digest(path.read_bytes()) for path in sorted(PACKAGE.rglob("*.py"))]
+    code = {
+        path.relative_to(PACKAGE).as_posix(): _digest(path.read_bytes()) for path in PACKAGE.rglob("*.py")
+    }
+    deciding = {name: digest for name, digest in code.items() if not name.startswith(OUTSIDE_TRAINING)}
     content = data_fingerprint(data, data_dir)
     training = NOTEBOOKS / f"{config['training']}.py"
 
@@ -97,7 +101,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
         below = TrainConfig(**parameters, out="").folder
         parameters |= {"data_dir": _from_notebooks(data_dir), "out": _from_notebooks(folder)}
         key_file = folder / ".keys" / f"{below}.txt"
-        write_key(key_file, _words(training, parameters, omit=("data_dir", "out")), code, content)
+        write_key(key_file, _words(training, parameters, omit=("data_dir", "out")), deciding, content)
         runs[str(below)] = Job(
             str(below),
             training,

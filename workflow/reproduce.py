@@ -16,12 +16,12 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
 import book
 from mstl.config import PROFILES
 from mstl.errors import InputError
 from plan import Plan, make_plan
 
+ROOT = Path(__file__).resolve().parent.parent
 LOCK = Path(".snakemake/reproduce.lock")
 SETTINGS = Path("_build/workflow.json")  # the configuration as Snakemake gets it
 # Reading the data once beforehand fills the cache the runs share and lets a bad folder fail in seconds.
