@@ -19,7 +19,7 @@ from mstl.data.store import check_working_size
 from mstl.data.studio import CHIMERAS
 from mstl.data.styles import STYLES
 from mstl.data.task import Task
-from mstl.data.windows import cut, jittered, place, visible
+from mstl.data.windows import cut, jittered, over
 from mstl.errors import InputError
 
 # Views within 22.5° of front, rear and side; the target's lie at 45°, between an end and a side.
@@ -76,13 +76,13 @@ class Recipe:
 
 
 def window_size(size: tuple[int, int], layout: tuple[str, ...]) -> tuple[int, int]:
-    """Height and width of the windows at working ``size``: multiples of 16 near half of each side.
+    """Height and width of the windows at working ``size``: multiples of 16 up to half of each side.
 
     Windows over left and right halves keep the full height.
     """
 
     def half(side: int) -> int:
-        return max(16, round(side / 2 / 16) * 16)
+        return max(16, side // 32 * 16)
 
     height, width = size
     return (height if layout == car.LAYOUTS[2] else half(height)), half(width)
@@ -95,20 +95,17 @@ def _parts(request: Request, styled: bool) -> tuple[tuple[Domain, ...], Domain, 
         request.sources if request.sources > 1 else RECIPES["parts"].sources[request.data][0]
     ]
     regions = car.regions(whole, layout)
-    masks = whole.masks[:, 0].numpy() > 0
-    seen = visible(regions, masks)
-    names = image_names(whole)
-    target, *rows = deal_cars(whole.groups, [np.ones(len(whole), bool), *seen], request.seed)
     window = window_size(request.size, layout)
+    placed = [over(regions, j, window) for j in range(len(layout))]
+    usable = [np.ones(len(whole), bool), *(shown for _, shown in placed)]
+    target, *rows = deal_cars(whole.groups, usable, request.seed)
+    names = image_names(whole)
     sources = []
     for j, name in enumerate(layout[: request.sources]):
         if not len(rows[j]):
             raise _too_few(whole, len(layout), name)
-        own = regions[j][rows[j]]
-        others = np.delete(regions, j, axis=0)[:, rows[j]].any(0)
-        corners = place(own, others, window)
         keys = [(request.seed, "window", name, names[row]) for row in rows[j]]
-        corners = jittered(corners, whole.size, window, request.size[0] // 16, keys)
+        corners = jittered(placed[j][0][rows[j]], whole.size, window, request.size[0] // 16, keys)
         sources.append(cut(whole.select(rows[j], name), corners, window))
     return _in_styles(sources, styled), whole, target
 

@@ -177,13 +177,19 @@ def _bytes_needed(listing: Listing, size: Size) -> int:
 
 
 def check_room(folder: Path, needed: int) -> None:
-    """Refuse before the work rather than after it.
+    """Make ``folder`` and refuse before the work rather than after it.
 
     Raises:
-        InputError: fewer than ``needed`` bytes are free where ``folder`` is or will be.
+        InputError: the folder cannot be made, or fewer than ``needed`` bytes are free there.
     """
-    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if shutil.disk_usage(existing).free < needed:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"the cache folder {folder} cannot be made ({error.strerror}); name another by cache_dir or the "
+            "environment's MSTL_CACHE"
+        ) from error
+    if shutil.disk_usage(folder).free < needed:
         raise _no_room(folder, needed)
 
 

@@ -12,11 +12,25 @@ from mstl.data.chance import chance
 from mstl.data.domain import Domain
 
 VISIBLE = 0.08  # a region that holds less of the car's pixels counts as hidden
+PURE = 0.6  # a window that holds relatively less of its own region shows the car, not the part
 
 
-def visible(regions: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Which images show which region: bool (k, n), from regions (k, n, h, w) and masks (n, h, w)."""
-    return regions.sum((2, 3)) >= VISIBLE * np.maximum(masks.sum((1, 2)), 1)
+def over(regions: np.ndarray, j: int, window: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Windows over region ``j`` of every image, and which images show that region.
+
+    Args:
+        regions: bool (k, n, h, w), disjoint.
+        j: the region wanted.
+        window: height and width.
+
+    Returns:
+        Corners int64 (n, 2) by `place`, and bool (n,): the region holds 8 % of the regions' pixels
+        and 60 % of those in its window.
+    """
+    own, others = regions[j], np.delete(regions, j, axis=0).any(0)
+    corners = place(own, others, window)
+    shown = own.sum((1, 2)) >= VISIBLE * np.maximum(regions.sum((0, 2, 3)), 1)
+    return corners, shown & (purity(own, others, corners, window) >= PURE)
 
 
 def place(own: np.ndarray, others: np.ndarray, window: tuple[int, int]) -> np.ndarray:
@@ -78,8 +92,10 @@ def cut(domain: Domain, corners: np.ndarray, window: tuple[int, int]) -> Domain:
     )
 
 
-def purity(regions: np.ndarray, region: int, corners: np.ndarray, window: tuple[int, int]) -> np.ndarray:
-    """Of the pixels of any region in each window, the share that belongs to ``region``: float (n,)."""
-    n = np.arange(regions.shape[1])
-    sums = [window_sums(r.astype(np.int64), window)[n, corners[:, 0], corners[:, 1]] for r in regions]
-    return sums[region] / np.maximum(np.sum(sums, axis=0), 1)
+def purity(own: np.ndarray, others: np.ndarray, corners: np.ndarray, window: tuple[int, int]) -> np.ndarray:
+    """Own / (own + other) pixels in each window, float (n,), 0 where there are neither; args as `place`."""
+    n = np.arange(len(own))
+    held, rest = (
+        window_sums(w.astype(np.int64), window)[n, corners[:, 0], corners[:, 1]] for w in (own, others)
+    )
+    return held / np.maximum(held + rest, 1)

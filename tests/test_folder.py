@@ -1,0 +1,105 @@
+"""Any folder with images/ and masks/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn_cars import draw
+from PIL import Image
+
+from mstl.data import load
+from mstl.data.folder import groups_from_names
+from mstl.errors import InputError
+
+
+def save_pair(path: Path, stem: str, image: str = ".jpg", mask: str = ".png", car: int = 0) -> None:
+    photograph, whole, _ = draw(5, car)
+    for place, pixels, suffix in (("images", photograph, image), ("masks", whole * 255, mask)):
+        (path / place).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path / place / f"{stem}{suffix}")
+
+
+@pytest.fixture()
+def small(tmp_path: Path) -> Path:
+    for car, stem in enumerate(["red_01", "red_02", "blue_01", "odd"]):
+        save_pair(tmp_path / "own", stem, car=car)
+    return tmp_path / "own"
+
+
+def test_groups_are_shared_beginnings(small, tmp_path):
+    domain = load("folder", (32, 48), small, tmp_path / "cache")
+    assert dict(zip(["blue_01", "odd", "red_01", "red_02"], domain.groups, strict=True)) == {
+        "blue_01": "blue_01",
+        "odd": "odd",
+        "red_01": "red",
+        "red_02": "red",
+    }
+    assert domain.views.tolist() == [0, 0, 1, 2]
+
+
+def test_a_beginning_counts_up_to_the_last_underscore():
+    groups = groups_from_names(["a_b_1", "a_b_2", "a_c_1", "_1", "_2"])
+    assert groups == {"a_b_1": "a_b", "a_b_2": "a_b", "a_c_1": "a_c_1", "_1": "_1", "_2": "_2"}
+
+
+def test_groups_csv_overrides_names(small, tmp_path):
+    (small / "groups.csv").write_text("name,group\nred_01.jpg,x\nred_02,y\nblue_01,x\nodd,z\n")
+    assert load("folder", (32, 48), small, tmp_path / "cache").groups.tolist() == ["x", "z", "x", "y"]
+
+
+@pytest.mark.parametrize(
+    "table, message",
+    [
+        ("name,group\nred_01,x\n", "blue_01, odd, red_02 is in one place only"),
+        ("name,group\nred_01,x\nred_01,y\n", "duplicate name 'red_01'"),
+        ("image,car\n", "columns name and group"),
+    ],
+)
+def test_bad_groups_are_one_clear_error(small, tmp_path, table, message):
+    (small / "groups.csv").write_text(table)
+    with pytest.raises(InputError, match=message):
+        load("folder", (32, 48), small, tmp_path / "cache")
+
+
+def test_endings_may_differ_and_masks_may_end_in_mask(tmp_path):
+    save_pair(tmp_path / "own", "a", ".png", ".gif")
+    save_pair(tmp_path / "own", "b", ".bmp", ".png")
+    (tmp_path / "own" / "masks" / "b.png").rename(tmp_path / "own" / "masks" / "b_mask.png")
+    assert len(load("folder", (32, 48), tmp_path / "own", tmp_path / "cache")) == 2
+
+
+def test_a_photograph_lying_on_its_side_is_stood_up(tmp_path):
+    photograph, whole, _ = draw(5, 0)
+    (tmp_path / "own" / "images").mkdir(parents=True)
+    (tmp_path / "own" / "masks").mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90° clockwise to view
+    Image.fromarray(np.rot90(photograph).copy()).save(tmp_path / "own/images/a.png", exif=exif)
+    Image.fromarray(whole * 255).save(tmp_path / "own/masks/a.png")
+    upright = load("folder", (32, 48), tmp_path / "own", tmp_path / "cache")
+    save_pair(tmp_path / "straight", "a", ".png")
+    assert upright.images.equal(load("folder", (32, 48), tmp_path / "straight", tmp_path / "cache").images)
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda p: (p / "masks" / "odd.png").unlink(), "image without mask: odd; expected a mask"),
+        (lambda p: (p / "images" / "odd.jpg").unlink(), "mask without image: odd; expected a image|an image"),
+        (lambda p: save_pair(p, "odd", ".png"), "duplicate name 'odd'.*odd.jpg and odd.png"),
+        (lambda p: [f.unlink() for f in (p / "images").iterdir()], "holds no images"),
+        (lambda p: Image.new("L", (9, 9)).save(p / "masks" / "odd.png"), "odd.png is 9×9"),
+        (lambda p: Image.effect_noise((60, 40), 50).save(p / "masks" / "odd.png"), "odd.png holds .* values"),
+    ],
+)
+def test_bad_folders_are_one_clear_error(small, tmp_path, damage, message):
+    damage(small)
+    with pytest.raises(InputError, match=message):
+        load("folder", (32, 48), small, tmp_path / "cache")
+
+
+def test_without_data_dir_the_error_says_what_it_is(tmp_path):
+    with pytest.raises(InputError, match="data 'folder' needs data_dir"):
+        load("folder", cache_dir=tmp_path)
