@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from mstl.data import load
-from mstl.data.load import DATA
+from mstl.data.catalogue import DATA
 from mstl.data.pixels import read_image, resize_mask
 from mstl.data.store import cache_folder
 

@@ -187,7 +187,7 @@ def test_three_known_photographs_repeat_others():
 
 @real
 def test_the_downloaded_release_is_the_one_measured():
-    assert download._sha256(photographs() / "annotations.json") == download.CARPARTS_SHA256
+    assert download.sha256_of(photographs() / "annotations.json") == download.CARPARTS_SHA256
 
 
 @real

@@ -260,7 +260,7 @@ def test_studio_is_fetched_once_and_checked(tmp_path, served):
     folder, address = served
     source = carvana_folder(tmp_path / "source", cars=1, views=(1, 2))
     names = [f for f in sorted(source.rglob("*")) if f.is_file()]
-    sums = "".join(f"{download._sha256(f)}  {f.relative_to(source).as_posix()}\n" for f in names)
+    sums = "".join(f"{download.sha256_of(f)}  {f.relative_to(source).as_posix()}\n" for f in names)
     (source / "CHECKSUMS.sha256").write_text(sums)
     archive_of(source, folder / "good.zip")
     place = download.studio(tmp_path / "cache", f"{address}/good.zip")

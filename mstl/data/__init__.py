@@ -1,7 +1,7 @@
 """Data: from files to a `Task` of J sources and a target."""
 
+from mstl.data.catalogue import DATA, load, load_chimeras
 from mstl.data.domain import Domain
-from mstl.data.load import DATA, load, load_chimeras
 from mstl.data.local import RECIPES, local_task
 from mstl.data.rle import decode_rle, encode_rle
 from mstl.data.task import Task

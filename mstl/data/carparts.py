@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.ndimage import distance_transform_edt
 
-from mstl.data.listing import Listing, Record, check_pairs, files_by_stem, folder
+from mstl.data.listing import Listing, Record, check_pairs, existing_folder, files_by_stem
 from mstl.data.pixels import read_image
 from mstl.errors import InputError
 
@@ -53,7 +53,7 @@ def listing(path: str | Path, name: str = "carparts") -> Listing:
         InputError: a folder, annotation or photograph is missing, an annotation is no polygon,
             or a name is used twice.
     """
-    path = folder(path, _EXPECTED)
+    path = existing_folder(path, _EXPECTED)
     places = [
         place for place in (path, path / "trainingset", path / "testset") if (place / "JPEGImages").is_dir()
     ]

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mstl.data.listing import Listing, Record, check_pairs, files_by_stem, folder
+from mstl.data.listing import Listing, Record, check_pairs, existing_folder, files_by_stem
 from mstl.data.pixels import read_indices, read_mask
 from mstl.data.rle import decode_rle
 from mstl.errors import InputError
@@ -35,8 +35,8 @@ def listing(path: str | Path, name: str = "carvana", part_names: tuple[str, ...]
         InputError: a folder is missing, an image has no mask or a mask no image, a name is
             used twice or does not end in ``_<view>``.
     """
-    path = folder(path, _EXPECTED)
-    images = files_by_stem(folder(path / "train", _EXPECTED))
+    path = existing_folder(path, _EXPECTED)
+    images = files_by_stem(existing_folder(path / "train", _EXPECTED))
     if (path / "train_masks").is_dir():
         masks: dict = files_by_stem(path / "train_masks", ending="_mask")
         place = path / "train_masks"
@@ -48,7 +48,7 @@ def listing(path: str | Path, name: str = "carvana", part_names: tuple[str, ...]
     check_pairs(images, masks, path / "train", place)
     parts: dict = {}
     if part_names:
-        parts = files_by_stem(folder(path / "parts", "part index maps, <car>_<view>.png"))
+        parts = files_by_stem(existing_folder(path / "parts", "part index maps, <car>_<view>.png"))
         check_pairs(images, parts, path / "train", path / "parts")
 
     def read_masks(record: Record, full: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:

@@ -30,7 +30,7 @@ def carparts(cache: Path, address: str = CARPARTS, sha256: str = CARPARTS_SHA256
 
     def check(folder: Path) -> None:
         annotations = folder / "trainingset" / "annotations.json"
-        if not annotations.is_file() or _sha256(annotations) != sha256:
+        if not annotations.is_file() or sha256_of(annotations) != sha256:
             raise InputError(f"{address} holds other annotations than expected; clone the release by hand")
 
     return _archive(cache / "carparts", address, ("trainingset/", "testset/"), check)
@@ -59,7 +59,7 @@ def check_sums(folder: Path) -> None:
     for line in sums.read_text(encoding="utf-8").splitlines():
         expected, _, name = line.partition(" ")
         file = folder / name.strip().removeprefix("*")
-        if not file.is_file() or _sha256(file) != expected:
+        if not file.is_file() or sha256_of(file) != expected:
             raise InputError(f"{file} is missing or differs from {sums}; delete {folder} and fetch it again")
 
 
@@ -81,7 +81,7 @@ def carvana(cache: Path) -> Path:
 
     def fill(folder: Path) -> None:
         # One member at a time: the challenge's test photographs, 8 GB without masks, stay there.
-        for member in ("train.zip", "train_masks.zip", "metadata.csv.zip"):
+        for member in ("train.zip", "train_masks.zip"):
             try:
                 came = Path(kagglehub.competition_download(CARVANA, path=member))
             except Exception as error:  # kagglehub raises its own kinds, requests' and plain ones
@@ -154,6 +154,7 @@ def _extract(archive: Path, folder: Path, prefixes: tuple[str, ...], strip: bool
         raise InputError(f"{archive.name} is damaged ({error}); download it again") from error
 
 
-def _sha256(file: Path) -> str:
+def sha256_of(file: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
     with open(file, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

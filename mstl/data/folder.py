@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mstl.data.listing import Listing, Record, check_pairs, files_by_stem, folder
+from mstl.data.listing import Listing, Record, check_pairs, existing_folder, files_by_stem
 from mstl.data.pixels import read_mask
 from mstl.errors import InputError
 
@@ -25,9 +25,9 @@ def listing(path: str | Path, name: str = "folder") -> Listing:
     Raises:
         InputError: a folder is missing, an image has no mask or a mask no image, or a name is used twice.
     """
-    path = folder(path, _EXPECTED)
-    images = files_by_stem(folder(path / "images", _EXPECTED))
-    masks = files_by_stem(folder(path / "masks", _EXPECTED), ending="_mask")
+    path = existing_folder(path, _EXPECTED)
+    images = files_by_stem(existing_folder(path / "images", _EXPECTED))
+    masks = files_by_stem(existing_folder(path / "masks", _EXPECTED), ending="_mask")
     check_pairs(images, masks, path / "images", path / "masks")
     table = path / "groups.csv"
     groups = read_groups(table, images) if table.is_file() else groups_from_names(images)

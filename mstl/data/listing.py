@@ -58,7 +58,7 @@ class Listing:
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 
 
-def folder(path: str | Path, expected: str) -> Path:
+def existing_folder(path: str | Path, expected: str) -> Path:
     """``path`` if it is a folder that can be read.
 
     Raises:
@@ -83,7 +83,7 @@ def files_by_stem(path: Path, ending: str = "") -> dict[str, Path]:
         InputError: two files share a stem (``a.jpg`` and ``a.png``), or there is none.
     """
     found: dict[str, Path] = {}
-    for file in sorted(folder(path, "a folder of images").iterdir()):
+    for file in sorted(existing_folder(path, "a folder of images").iterdir()):
         if file.name.startswith(".") or file.suffix.lower() not in IMAGE_SUFFIXES:
             continue
         stem = file.stem.removesuffix(ending)

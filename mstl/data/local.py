@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from mstl.data import regions as car
+from mstl.data.catalogue import check_data, load, load_chimeras
 from mstl.data.domain import Domain
-from mstl.data.load import check_data, load, load_chimeras
 from mstl.data.splits import deal_cars, split_target
 from mstl.data.store import check_working_size
 from mstl.data.studio import CHIMERAS

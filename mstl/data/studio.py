@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from mstl.data import carvana, download
-from mstl.data.listing import Listing, folder
+from mstl.data.listing import Listing, existing_folder
 
 PART_NAMES = ("front", "cabin", "rear", "wheels", "glass", "lights", "mirrors")
 CHIMERAS = ("front", "cabin", "rear")
@@ -20,7 +20,7 @@ def locate(data_dir: str | Path | None, cache: Path) -> Path:
     """
     named = data_dir or os.environ.get("MSTL_STUDIO")
     if named:
-        return folder(named, "the studio data (a folder with train/, train_masks/ and parts/)")
+        return existing_folder(named, "the studio data (a folder with train/, train_masks/ and parts/)")
     clone = Path(__file__).parents[2] / "data" / "studio"
     return clone if (clone / "train").is_dir() else download.studio(cache)
 
@@ -32,5 +32,7 @@ def listing(path: Path) -> Listing:
 
 def chimera(path: Path, part: str) -> Listing:
     """Objects with one true car part (``part``) on an otherwise foreign body."""
-    place = folder(path / "chimeras" / part, "a studio folder with chimeras/; render it with `make studio`")
+    place = existing_folder(
+        path / "chimeras" / part, "a studio folder with chimeras/; render it with `make studio`"
+    )
     return carvana.listing(place, f"studio/chimera-{part}", PART_NAMES)

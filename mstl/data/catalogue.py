@@ -1,4 +1,4 @@
-"""Find, read and cache a data set by its name."""
+"""Catalogue: find, read and cache a data set by its name."""
 
 from __future__ import annotations
 
