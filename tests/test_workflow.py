@@ -1,4 +1,4 @@
-"""The batch: notebooks run whole or not at all, finished runs are reused exactly as long as they would come out the same."""
+"""Batches: notebooks run whole or not at all; finished ones are reused while they would come out the same."""
 
 from __future__ import annotations
 
@@ -14,13 +14,9 @@ import nbformat
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "workflow"))
-
 import execute
 import plan
 import reproduce
-
 from mstl.errors import InputError
 
 TOY = """\
@@ -33,6 +29,8 @@ mood: str = "calm"  # calm, broken or slow
 
 # %%
 import time
+
+ROOT = Path(__file__).resolve().parent.parent
 total = sum(range(count))
 print("total", total)
 
