@@ -223,7 +223,8 @@ def test_without_part_maps_view_and_box_find_the_drawn_parts(studio, cache):
     mask = whole.masks[:, 0].numpy() > 0
     guess, truth = car.front_cabin_rear(mask, whole.views), car.by_parts(whole)
     assert np.array_equal(guess.sum(0), mask)  # disjoint, and together the car
-    assert (guess & truth).any(0).sum() / mask.sum() > 0.9
+    assert (guess & truth).any(0).sum() / mask.sum() > 0.7
+    assert not guess[0, whole.views == 9].any() and not guess[2, whole.views == 1].any()
 
 
 @pytest.mark.parametrize("count", [2, 3, 4])

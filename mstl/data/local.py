@@ -78,14 +78,18 @@ class Recipe:
 def window_size(size: tuple[int, int], layout: tuple[str, ...]) -> tuple[int, int]:
     """Height and width of the windows at working ``size``: multiples of 16 up to half of each side.
 
-    Windows over left and right halves keep the full height.
+    Front, cabin and rear have square windows (wider ones show two parts at once), halves the full height.
     """
 
     def half(side: int) -> int:
         return max(16, side // 32 * 16)
 
     height, width = size
-    return (height if layout == car.LAYOUTS[2] else half(height)), half(width)
+    if layout == car.LAYOUTS[2]:
+        return height, half(width)
+    if layout == car.LAYOUTS[3]:
+        return (min(half(height), half(width)),) * 2
+    return half(height), half(width)
 
 
 def _parts(request: Request, styled: bool) -> tuple[tuple[Domain, ...], Domain, np.ndarray]:
@@ -105,7 +109,7 @@ def _parts(request: Request, styled: bool) -> tuple[tuple[Domain, ...], Domain, 
         if not len(rows[j]):
             raise _too_few(whole, len(layout), name)
         keys = [(request.seed, "window", name, names[row]) for row in rows[j]]
-        corners = jittered(placed[j][0][rows[j]], whole.size, window, request.size[0] // 16, keys)
+        corners = jittered(placed[j][0][rows[j]], whole.size, window, request.size[0] // 32, keys)
         sources.append(cut(whole.select(rows[j], name), corners, window))
     return _in_styles(sources, styled), whole, target
 

@@ -73,11 +73,12 @@ def box_coordinates(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def front_cabin_rear(masks: np.ndarray, views: np.ndarray, name: str = "") -> np.ndarray:
-    """Front, cabin and rear (3, n, h, w) without part maps, from view k and box coordinates u, v.
+    """Front, cabin and rear (3, n, h, w) without part maps, from view k and the mask's bounding box.
 
-    The car is turned by θ = (k − 1)·22.5°, its front at image left for 0 < θ < 180°. A pixel is
-    front where −u sin θ + v max(cos θ, 0) > 1/3, rear where u sin θ + v max(−cos θ, 0) > 1/3
-    (where both hold, the larger), else cabin: from the side the car's thirds, from an end its lower part.
+    A car of length ℓ and width b, turned by θ = (k − 1)·22.5°, shows an end (the front where cos θ > 0, else
+    the rear) on the share e = b |cos θ| / (ℓ |sin θ| + b |cos θ|) of its box and a side on the rest, its front at
+    image left for 0 < θ < 180°. The end that is seen, below the windows, and the nearest quarter of the side
+    are front or rear; the other end is the last quarter of the side; the rest is cabin. ℓ/b = 2.4.
 
     Raises:
         InputError: a view is not in 1..16.
@@ -90,8 +91,13 @@ def front_cabin_rear(masks: np.ndarray, views: np.ndarray, name: str = "") -> np
         )
     u, v = box_coordinates(masks)
     angle = np.deg2rad((views - 1) * 22.5)[:, None, None]
-    front = -u * np.sin(angle) + v * np.maximum(np.cos(angle), 0)
-    rear = u * np.sin(angle) + v * np.maximum(-np.cos(angle), 0)
-    is_front = masks & (front > 1 / 3) & (front >= rear)
-    is_rear = masks & (rear > 1 / 3) & (rear > front)
-    return np.stack([is_front, masks & ~is_front & ~is_rear, is_rear])
+    end, side = np.abs(np.cos(angle)), 2.4 * np.abs(np.sin(angle))
+    share = end / (end + side)
+    from_front = (
+        np.where(np.sin(angle) >= 0, 1 + u, 1 - u) / 2
+    )  # 0 at the front's edge of the box, 1 at the rear's
+    quarter = (1 - share) / 4
+    low = v > -0.1
+    is_front = np.where(cos > 0, (from_front < share + quarter) & low, from_front < quarter)
+    is_rear = np.where(cos < 0, (1 - from_front < share + quarter) & low, 1 - from_front < quarter)
+    return np.stack([masks & is_front, masks & ~is_front & ~is_rear, masks & is_rear & ~is_front])
