@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mstl.errors import InputError
+
+if TYPE_CHECKING:
+    from mstl.data.task import Task
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,24 @@ class TrainConfig:
         for elsewhere in ("out", "data_dir"):  # where files lie does not change a number
             del values[elsewhere]
         return values
+
+    def task(self) -> Task:
+        """Sources and target of the run, read through the cache.
+
+        Raises:
+            InputError: unknown data or recipe, or files that cannot be used.
+        """
+        from mstl.data import local_task  # reading data is not needed to name a run
+
+        return local_task(
+            self.data,
+            recipe=self.recipe,
+            sources=self.sources,
+            labels=self.labels,
+            seed=self.seed,
+            size=self.profiled("size"),
+            data_dir=self.data_dir,
+        )
 
     @property
     def folder(self) -> Path:

@@ -90,7 +90,7 @@ def predict_domain(
     logits = []
     for start in range(0, len(domain), batch_size):
         images = to_float(domain.images[start : start + batch_size].to(device))
-        logits.append(predict(images.contiguous(memory_format=torch.channels_last)).float().cpu())
+        logits.append(predict(images).float().cpu())
     return torch.cat(logits)
 
 

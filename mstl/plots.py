@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from mstl.bootstrap import two_way_bootstrap
+from mstl.bootstrap import Interval, two_way_bootstrap
+from mstl.data.augment import to_float
 from mstl.data.domain import Domain
 from mstl.data.task import Task
+from mstl.inference import load_method
+from mstl.results import method_label as label
 
 # Okabe & Ito's palette: eight colours that people with any colour vision can tell apart.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#555555")
 MASK_COLOUR = np.array((0.90, 0.62, 0.0))
 
-METHOD_LABELS = {
-    "target_only": "target only",
-    "source_combine": "source combine",
-    "mstl": "MSTL",
-    "oracle": "oracle",
-}
 METHOD_COLOURS = {
     "target_only": PALETTE[7],
     "source_combine": PALETTE[1],
@@ -52,12 +51,6 @@ def style() -> None:
             "font.size": 10,
         },
     )
-
-
-def label(method: str) -> str:
-    """What tables and figures call a method."""
-    name, *changes = method.split("+")
-    return " + ".join([METHOD_LABELS.get(name, name.replace("_", " ")), *changes])
 
 
 def order(methods: Sequence[str]) -> list[str]:
@@ -131,15 +124,8 @@ def dice_intervals(images: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax.plot([interval.low, interval.high], [y, y], color=colour(method), lw=3, solid_capstyle="round")
         ax.plot(interval.mean, y, "o", color=colour(method), ms=9, mec="white", mew=1.5, zorder=3)
         per_seed = scores.groupby("seed")["dice"].mean()
-        ax.plot(per_seed, np.full(len(per_seed), y + 0.22), "|", color=colour(method), ms=8, mew=2)
-        ax.annotate(
-            f"{interval.mean:.3f}",
-            (interval.mean, y),
-            xytext=(0, -15),
-            textcoords="offset points",
-            ha="center",
-            fontsize=9,
-        )
+        ax.plot(per_seed, np.full(len(per_seed), y - 0.25), "|", color=colour(method), ms=8, mew=2)
+        _name_value(ax, f"{interval.mean:.3f}", interval.mean, y)
     ax.set_yticks(range(len(methods)), [label(m) for m in reversed(methods)])
     ax.set_ylim(-0.7, len(methods) - 0.4)
     ax.set_xlabel("Dice, mean over test images")
@@ -174,3 +160,72 @@ def curves(table: pd.DataFrame, column: str, ax: Axes, ylabel: str) -> Axes:
         )
     ax.set(xlabel="step", ylabel=ylabel)
     return ax
+
+
+def has_parts(images: pd.DataFrame) -> bool:
+    """Whether the scores hold the recall of parts."""
+    return any(c.startswith("recall_") and images[c].notna().any() for c in images)
+
+
+def difference_intervals(differences: Mapping[str, Interval], ax: Axes | None = None) -> Axes:
+    """Paired differences to each reference, in Dice points, with a line at zero."""
+    ax = ax or plt.subplots(figsize=(7, 0.8 + 0.5 * len(differences)))[1]
+    for y, (method, difference) in enumerate(reversed(differences.items())):
+        low, mean, high = (100 * v for v in (difference.low, difference.mean, difference.high))
+        ax.plot([low, high], [y, y], color=colour(method), lw=3, solid_capstyle="round")
+        ax.plot(mean, y, "o", color=colour(method), ms=9, mec="white", mew=1.5, zorder=3)
+        ax.annotate(
+            f"{mean:+.1f}", (mean, y), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=9
+        )
+    ax.axvline(0, color="#555555", lw=1)
+    ax.set_yticks(range(len(differences)), [f"against {label(m)}" for m in reversed(differences)])
+    ax.set_ylim(-0.5, len(differences) - 0.4)
+    ax.set_xlabel("Dice points (MSTL minus reference)")
+    ax.grid(axis="y", visible=False)
+    return ax
+
+
+def time_against_dice(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """One dot a run: seconds of training against Dice on the test cars."""
+    ax = ax or plt.subplots(figsize=(6.5, 3.2))[1]
+    for method in order(runs["method"]):
+        chosen = runs[runs["method"] == method]
+        ax.plot(
+            chosen["seconds"],
+            chosen["dice"],
+            "o",
+            color=colour(method),
+            ms=8,
+            mec="white",
+            label=label(method),
+        )
+    ax.set(xlabel="seconds of training", ylabel="Dice on test cars", xlim=(0, None))
+    ax.legend(loc="lower right")
+    return ax
+
+
+def best_and_worst(folder: Path, task: Task, images: pd.DataFrame, columns: int = 4) -> Figure:
+    """The best, the middle and the worst test images of a run, prediction in amber, true outline in blue."""
+    method, test = load_method(folder), task.test
+    ranking = images.reset_index(drop=True)["dice"].sort_values(ascending=False).index.to_numpy()
+    middle = (len(ranking) - columns) // 2
+    rows = {
+        "best": ranking[:columns],
+        "middle": ranking[middle : middle + columns],
+        "worst": ranking[-columns:],
+    }
+    figure, axes = plt.subplots(3, columns, figsize=(9, 4.8), squeeze=False)
+    for row_axes, (name, chosen) in zip(axes, rows.items(), strict=True):
+        with torch.no_grad():
+            predicted = method.predict(to_float(test.images[chosen])) > 0
+        for ax, index, mask in zip(row_axes, chosen, predicted, strict=True):
+            ax.imshow(overlay(test.images[index], mask))
+            ax.contour(test.masks[index, 0], levels=[0.5], colors=[PALETTE[0]], linewidths=1.2)
+            ax.set_title(f"{images['dice'].iloc[index]:.3f}", fontsize=9)
+            ax.set(xticks=[], yticks=[])
+        row_axes[0].set_ylabel(name)
+    return figure
+
+
+def _name_value(ax: Axes, text: str, x: float, y: float) -> None:
+    ax.annotate(text, (x, y), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=9)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from mstl.bootstrap import Interval, two_way_bootstrap
 from mstl.errors import InputError
 from mstl.files import replacing
 
@@ -109,3 +110,81 @@ def _read_run(manifest_path: Path) -> tuple[dict[str, Any], pd.DataFrame, pd.Dat
 def _with_key(table: pd.DataFrame, key: dict[str, Any]) -> pd.DataFrame:
     columns = pd.DataFrame({name: [value] * len(table) for name, value in key.items()})
     return pd.concat([columns, table.reset_index(drop=True)], axis=1)
+
+
+def describe(runs: pd.DataFrame) -> str:
+    """One paragraph of Markdown: which comparison the tables hold."""
+
+    def listed(column: str) -> str:
+        return ", ".join(map(str, sorted(runs[column].unique())))
+
+    return (
+        f"Data **{listed('data')}**, recipe **{listed('recipe')}**, J = {listed('sources')} sources, "
+        f"{listed('labels')} labelled target images, profile `{listed('profile')}` "
+        f"({listed('steps')} steps), seeds {listed('seed')}; {listed('cars')} test cars a seed. "
+        f"Made by `make reproduce DATA={listed('data')}`."
+    )
+
+
+def dice_table(runs: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """Dice of every method with its interval and its spread over seeds, in percent, sorted by Dice."""
+    rows = []
+    for method, group in runs.groupby("method"):
+        interval = two_way_bootstrap(images[images["method"] == method])
+        rows.append(
+            {
+                "method": method,
+                "Dice": 100 * interval.mean,
+                "95 % interval": f"{100 * interval.low:.1f} to {100 * interval.high:.1f}",
+                "spread over seeds (sd)": 100 * group["dice"].std(),
+                "IoU": 100 * group["iou"].mean(),
+                "seeds": len(group),
+            }
+        )
+    table = pd.DataFrame(rows).sort_values("Dice").set_index("method")
+    return table.rename(index=method_label).round({"Dice": 1, "spread over seeds (sd)": 1, "IoU": 1})
+
+
+def cost_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Parameters, training seconds and memory of every method, means over seeds."""
+    columns = {
+        "parameters": "parameters",
+        "steps": "steps",
+        "seconds": "training seconds",
+        "peak_memory_gib": "peak memory (GiB)",
+    }
+    table = runs.groupby("method")[list(columns)].mean().rename(columns=columns).rename(index=method_label)
+    return table.astype({"parameters": int, "steps": int}).round(1)
+
+
+def target_loss(curves: pd.DataFrame) -> pd.DataFrame:
+    """The curves with one column ``loss_target``, the mean of whatever target losses a method has."""
+    terms = [c for c in curves if c.startswith("loss_target")]
+    return curves.assign(loss_target=curves[terms].mean(axis=1))
+
+
+def verdict(name: str, reference: str, difference: Interval) -> str:
+    """One line of Markdown on a paired difference: better or worse only if the interval leaves zero."""
+    mean, low, high = (100 * value for value in (difference.mean, difference.low, difference.high))
+    points = f"{mean:+.1f} Dice points [{low:+.1f}, {high:+.1f}]"
+    if difference.low > 0:
+        outcome = "better than"
+    elif difference.high < 0:
+        outcome = "worse than"
+    else:
+        outcome = "not distinguishable from"
+    return f"* {name} is **{outcome}** {reference}: {points}"
+
+
+METHOD_LABELS = {
+    "target_only": "target only",
+    "source_combine": "source combine",
+    "mstl": "MSTL",
+    "oracle": "oracle",
+}
+
+
+def method_label(method: str) -> str:
+    """What tables and figures call a method: ``mstl+attention=none`` is MSTL + attention=none."""
+    name, *changes = method.split("+")
+    return " + ".join([METHOD_LABELS.get(name, name.replace("_", " ")), *changes])

@@ -17,7 +17,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mstl import methods, provenance
 from mstl.config import TrainConfig
-from mstl.data import local_task
 from mstl.data.augment import to_float
 from mstl.data.batches import Batch, Batches
 from mstl.data.task import Task
@@ -47,15 +46,7 @@ def train(config: TrainConfig, on_log: Callable[[Trainer], None] | None = None) 
     """
     folder = config.folder
     methods.find(config.method)
-    task = local_task(
-        config.data,
-        recipe=config.recipe,
-        sources=config.sources,
-        labels=config.labels,
-        seed=config.seed,
-        size=config.profiled("size"),
-        data_dir=config.data_dir,
-    )
+    task = config.task()
     identity = {
         "settings": config.settings(),
         "data_fingerprint": task.fingerprint(),
@@ -100,7 +91,10 @@ class Trainer:
             labelled=self.task.labelled is not None,
             overrides=config.overrides,
             width=config.profiled("width"),
-        ).to(memory_format=torch.channels_last)
+        )
+        # In float32 on a CPU channels_last halves the speed (benchmarks/bench_step.py); elsewhere it pays.
+        if _precision(config) != "32-true" or self.fabric.device.type == "cuda":
+            self.method = self.method.to(memory_format=torch.channels_last)
         own_rate = {id(p) for p in self.method.discriminator_parameters()}
         network = [p for p in self.method.parameters() if id(p) not in own_rate]
         self.rates = {"network": config.profiled("learning_rate")}
@@ -378,7 +372,7 @@ def _flags(config: TrainConfig) -> list[str]:
     default = TrainConfig()
     flags = []
     for name, value in vars(config).items():
-        if value != getattr(default, name) and name != "data_dir":
+        if value != getattr(default, name) and name not in ("data_dir", "out"):
             text = f'"{value}"' if isinstance(value, str) and " " in value else str(value)
             flags += [f"--{name.replace('_', '-')}", text]
     return flags

@@ -71,7 +71,7 @@ def test_other_images_on_one_side_are_refused():
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "local_task", lambda *_, labels, **__: toy_task(labels=labels))
+    monkeypatch.setattr(TrainConfig, "task", lambda self: toy_task(labels=self.labels))
     for method, seed in (("mstl", 0), ("mstl", 1), ("target_only", 0)):
         out = str(tmp_path / "runs")
         training.train(TrainConfig(method=method, seed=seed, profile="tiny", steps=5, labels=4, out=out))

@@ -19,7 +19,7 @@ from mstl.train import Trainer, train
 @pytest.fixture
 def toy(monkeypatch):
     """`train` on the toy task: the real loop, on data that needs no files."""
-    monkeypatch.setattr(training, "local_task", lambda *_, labels, **__: toy_task(labels=labels))
+    monkeypatch.setattr(TrainConfig, "task", lambda self: toy_task(labels=self.labels))
 
 
 def config(tmp_path, **options) -> TrainConfig:
