@@ -76,9 +76,10 @@ def front_cabin_rear(masks: np.ndarray, views: np.ndarray, name: str = "") -> np
     """Front, cabin and rear (3, n, h, w) without part maps, from view k and the mask's bounding box.
 
     A car of length ℓ and width b, turned by θ = (k − 1)·22.5°, shows an end (the front where cos θ > 0, else
-    the rear) on the share e = b |cos θ| / (ℓ |sin θ| + b |cos θ|) of its box and a side on the rest, its front at
-    image left for 0 < θ < 180°. The end that is seen, below the windows, and the nearest quarter of the side
-    are front or rear; the other end is the last quarter of the side; the rest is cabin. ℓ/b = 2.4.
+    the rear) on the share e = b |cos θ| / (ℓ |sin θ| + b |cos θ|) of its box and a side on the rest, its
+    front at image left for 0 < θ < 180°. The end that is seen and the nearest quarter of the side, both below
+    the windows, are front or rear; the other end is the last quarter of the side; the rest is cabin.
+    ℓ/b = 2.4.
 
     Raises:
         InputError: a view is not in 1..16.
@@ -91,11 +92,9 @@ def front_cabin_rear(masks: np.ndarray, views: np.ndarray, name: str = "") -> np
         )
     u, v = box_coordinates(masks)
     angle = np.deg2rad((views - 1) * 22.5)[:, None, None]
-    end, side = np.abs(np.cos(angle)), 2.4 * np.abs(np.sin(angle))
-    share = end / (end + side)
-    from_front = (
-        np.where(np.sin(angle) >= 0, 1 + u, 1 - u) / 2
-    )  # 0 at the front's edge of the box, 1 at the rear's
+    cos, sin = np.cos(angle).round(9), np.sin(angle).round(9)  # exactly 0 where no end, or no side, is seen
+    share = abs(cos) / (abs(cos) + 2.4 * abs(sin))
+    from_front = np.where(sin >= 0, 1 + u, 1 - u) / 2  # 0 at the box's edge by the front, 1 by the rear
     quarter = (1 - share) / 4
     low = v > -0.1
     is_front = np.where(cos > 0, (from_front < share + quarter) & low, from_front < quarter)
