@@ -10,6 +10,7 @@ from mstl.data.listing import Listing, existing_folder
 
 PART_NAMES = ("front", "cabin", "rear", "wheels", "glass", "lights", "mirrors")
 CHIMERAS = ("front", "cabin", "rear")
+FOREIGN = "foreign"  # what of a chimera is no car, index 8
 
 
 def locate(data_dir: str | Path | None, cache: Path) -> Path:
@@ -35,4 +36,4 @@ def chimera(path: Path, part: str) -> Listing:
     place = existing_folder(
         path / "chimeras" / part, "a studio folder with chimeras/; render it with `make studio`"
     )
-    return carvana.listing(place, f"studio/chimera-{part}", PART_NAMES)
+    return carvana.listing(place, f"studio/chimera-{part}", (*PART_NAMES, FOREIGN))
