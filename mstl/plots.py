@@ -139,11 +139,11 @@ def part_recall_heatmap(images: pd.DataFrame, ax: Axes | None = None) -> Axes:
     table = images.groupby("method")[parts].mean().loc[order(images["method"])]
     table.index = [label(m) for m in table.index]
     table.columns = [c.removeprefix("recall_") for c in table.columns]
-    ax = ax or plt.subplots(figsize=(7.5, 0.8 + 0.45 * len(table)))[1]
+    ax = ax or plt.subplots(figsize=(9, 0.9 + 0.45 * len(table)))[1]
     low = np.floor(table.min(axis=None) * 20) / 20
-    sns.heatmap(
-        table, annot=True, fmt=".2f", cmap="cividis", vmin=low, vmax=1, ax=ax, cbar_kws={"label": "recall"}
-    )
+    few = len(parts) <= 10  # numbers of eighteen parts would run into each other
+    bar = {"label": "recall"}
+    sns.heatmap(table, annot=few, fmt=".2f", cmap="cividis", vmin=low, vmax=1, ax=ax, cbar_kws=bar)
     ax.tick_params(axis="y", rotation=0)
     ax.set_xlabel("")
     return ax

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -81,6 +82,9 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, task: Task) -> None:
         self.config, self.step, self.seconds = config, 0, 0.0
+        logging.getLogger("lightning_fabric").setLevel(
+            logging.WARNING
+        )  # it announces the precision each time
         self.fabric = Fabric(accelerator=config.device, devices=1, precision=_precision(config))
         torch.manual_seed(config.seed)
         kind = methods.find(config.method)
