@@ -69,7 +69,7 @@ format: $(READY) ## let ruff correct the style
 	@$(PY) -m ruff format .
 
 bench: $(READY) ## measure what the speed claims say
-	@$(PY) -m benchmarks
+	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(ONE_THREAD) $(PY) $$file; done
 
 studio: $(READY) ## render studio cars with Mitsuba: CARS=300 SIZE=480x320
 	@$(PY) -m mstl.render $(if $(CARS),--cars $(CARS)) $(if $(SIZE),--size $(SIZE)) --jobs $(JOBS)

@@ -19,6 +19,8 @@ import plan
 import reproduce
 from mstl.errors import InputError
 
+ROOT = Path(__file__).resolve().parent.parent
+
 TOY = """\
 # %% [markdown]
 # # Toy
@@ -29,8 +31,6 @@ mood: str = "calm"  # calm, broken or slow
 
 # %%
 import time
-
-ROOT = Path(__file__).resolve().parent.parent
 total = sum(range(count))
 print("total", total)
 

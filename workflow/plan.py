@@ -113,6 +113,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
 
     shown = next(iter(runs), None) if config["train"] else _finished_run(runs)
     pages: dict[str, Job] = {}
+    embedded = data_fingerprint("studio", None)  # what every page may show
     for page in config["pages"]:
         source = NOTEBOOKS / f"{page}.py"
         parameters = {}
@@ -126,8 +127,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
             parameters["train"] = False
         target = EXECUTED / data / page / f"{page}.ipynb"
         key_file = EXECUTED / data / ".keys" / f"{page}.txt"
-        if source.exists():
-            write_key(key_file, _words(source, parameters), code, data_fingerprint("studio", None), tables)
+        write_key(key_file, _words(source, parameters), code, embedded, tables)
         pages[page] = Job(page, source, target, parameters, key_file)
     return Plan(runs, pages, folder, results, shown)
 
