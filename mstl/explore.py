@@ -23,11 +23,19 @@ def png(figure: Figure, dpi: int = 80) -> bytes:
     return buffer.getvalue()
 
 
+def jpeg(figure: Figure, dpi: int = 80) -> bytes:
+    """A figure as JPEG bytes, a few times smaller than PNG where it shows photographs; it is closed, too."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="jpeg", dpi=dpi, pil_kwargs={"quality": 88})
+    plt.close(figure)
+    return buffer.getvalue()
+
+
 def frames(pictures: Sequence[bytes], labels: Sequence[str], description: str) -> widgets.VBox:
     """A slider over pre-drawn pictures; the slider's position is linked to the stack in the browser.
 
     Args:
-        pictures: PNG bytes, one a position.
+        pictures: PNG or JPEG bytes, one a position.
         labels: a short text a position, shown above the picture.
         description: what the slider changes.
 
@@ -59,7 +67,8 @@ def _stack(pictures: Sequence[bytes], labels: Sequence[str]) -> widgets.Stack:
     layout = widgets.Layout(max_width="100%", height="auto", object_fit="contain")
     pages = []
     for picture, text in zip(pictures, labels, strict=True):
-        image = widgets.Image(value=picture, format="png", layout=layout)
+        kind = "jpeg" if picture.startswith(b"\xff\xd8") else "png"
+        image = widgets.Image(value=picture, format=kind, layout=layout)
         pages.append(widgets.VBox([widgets.Label(text), image]) if text else image)
     return widgets.Stack(pages, selected_index=0)
 

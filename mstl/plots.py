@@ -11,7 +11,9 @@ import pandas as pd
 import seaborn as sns
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from torch import Tensor
 
 from mstl.bootstrap import Interval, two_way_bootstrap
@@ -24,6 +26,8 @@ from mstl.results import method_label as label
 # Okabe & Ito's palette: eight colours that people with any colour vision can tell apart.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#555555")
 MASK_COLOUR = np.array((0.90, 0.62, 0.0))
+# Front, cabin, rear, wheels, glass, lights, mirrors, and the foreign body of a chimera.
+PART_COLOURS = ("#0072B2", "#009E73", "#E69F00", "#444444", "#56B4E9", "#F0E442", "#CC79A7", "#B0B0B0")
 
 METHOD_COLOURS = {
     "target_only": PALETTE[7],
@@ -77,6 +81,35 @@ def overlay(image: Tensor, mask: Tensor, strength: float = 0.5) -> np.ndarray:
     picture = to_picture(image) / 255
     weight = strength * mask.squeeze(0).cpu().numpy()[..., None].astype(float)
     return picture * (1 - weight) + MASK_COLOUR * weight
+
+
+def from_network(image: Tensor) -> np.ndarray:
+    """A network's input, float (3, h, w) in [-2, 2], as float (h, w, 3) in [0, 1]."""
+    return (image.detach().permute(1, 2, 0).float().cpu().numpy() / 4 + 0.5).clip(0, 1)
+
+
+def part_overlay(image: Tensor, parts: Tensor, strength: float = 0.75) -> np.ndarray:
+    """An image with its part map in `PART_COLOURS`: float (h, w, 3) in [0, 1]; part 0 stays as it is."""
+    colours = np.array([(0.0, 0.0, 0.0), *map(to_rgb, PART_COLOURS)])
+    index = parts.squeeze(0).cpu().numpy()
+    weight = strength * (index > 0)[..., None]
+    return to_picture(image) / 255 * (1 - weight) + colours[index] * weight
+
+
+def framed(picture: np.ndarray, colour: str, width: int = 3) -> np.ndarray:
+    """A picture (h, w, 3), uint8 or float, with a coloured frame drawn over its edge: float in [0, 1]."""
+    scale = 255 if picture.dtype == np.uint8 else 1
+    result = np.empty(picture.shape)
+    result[:] = to_rgb(colour)
+    inside = (slice(width, -width), slice(width, -width))
+    result[inside] = picture[inside] / scale
+    return result
+
+
+def legend(names: Sequence[str], colours: Sequence[str], figure: Figure, columns: int = 8) -> None:
+    """Coloured squares with names below a figure of pictures."""
+    squares = [Patch(color=colour, label=name) for name, colour in zip(names, colours, strict=True)]
+    figure.legend(handles=squares, loc="outside lower center", ncols=min(columns, len(squares)), fontsize=9)
 
 
 def picture_grid(pictures: Sequence[Sequence[np.ndarray]], rows: Sequence[str], width: float = 9.0) -> Figure:
