@@ -1,4 +1,4 @@
-"""Command line: ``python -m mstl train|collect|methods``."""
+"""Command line: ``python -m mstl train|predict|collect|methods``."""
 
 from __future__ import annotations
 
@@ -25,6 +25,13 @@ def collect(runs: str = "runs", out: str = "results") -> None:
         print(path)
 
 
+def predict(run: str, images: str, out: str, device: str = "cpu") -> None:
+    """Segment the images of a folder with a finished run and write their masks to OUT."""
+    from mstl.inference import predict_folder
+
+    print(f"{len(predict_folder(run, images, out, device))} masks in {out}")
+
+
 def methods() -> None:
     """List the methods and their hyper-parameters with defaults."""
     from dataclasses import fields
@@ -39,7 +46,7 @@ def main() -> None:
     """Entry point; bad input ends with one line and status 2."""
     try:
         tyro.extras.subcommand_cli_from_dict(
-            {"train": train, "collect": collect, "methods": methods}, prog="mstl"
+            {"train": train, "predict": predict, "collect": collect, "methods": methods}, prog="mstl"
         )
     except InputError as error:
         print(f"mstl: {error}", file=sys.stderr)

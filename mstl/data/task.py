@@ -39,7 +39,8 @@ class Task:
             return self
         if self.labelled is None:
             return replace(self, labelled=self.unlabelled, unlabelled=None)
-        return replace(self, labelled=self.labelled.join(self.unlabelled, self.labelled.name), unlabelled=None)
+        everything = self.labelled.join(self.unlabelled, self.labelled.name)
+        return replace(self, labelled=everything, unlabelled=None)
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits of the content of all domains, in order."""

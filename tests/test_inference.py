@@ -1,0 +1,57 @@
+"""A finished run used on images of one's own."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import toy_task
+from PIL import Image
+
+from mstl.config import TrainConfig
+from mstl.data.augment import to_float
+from mstl.errors import InputError
+from mstl.inference import load_method, predict_folder
+from mstl.train import Trainer, train
+
+
+@pytest.fixture(scope="module", params=["mstl", "oracle"])
+def run(request, tmp_path_factory):
+    patch = pytest.MonkeyPatch()
+    patch.setattr(TrainConfig, "task", lambda self: toy_task(labels=self.labels))
+    out = str(tmp_path_factory.mktemp("runs"))
+    config = TrainConfig(method=request.param, profile="tiny", steps=10, labels=4, out=out)
+    yield train(config), config
+    patch.undo()
+
+
+def test_the_loaded_method_is_the_one_that_was_scored(run):
+    folder, config = run
+    trainer = Trainer(config, toy_task())
+    identity = torch.load(folder / "checkpoint.pt", weights_only=True)
+    trainer.restore(folder / "checkpoint.pt", identity)
+    images = to_float(toy_task().test.images)
+    with torch.no_grad():
+        assert torch.equal(load_method(folder).predict(images), trainer.predict(images))
+
+
+def test_a_folder_of_images_becomes_a_folder_of_masks_of_their_sizes(run, tmp_path):
+    folder, _ = run
+    (tmp_path / "photographs").mkdir()
+    for name, size in (("a.png", (48, 32)), ("b.jpg", (91, 57))):
+        noise = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / "photographs" / name)
+    written = predict_folder(str(folder), str(tmp_path / "photographs"), str(tmp_path / "masks"))
+    assert [path.name for path in written] == ["a.png", "b.png"]
+    masks = [Image.open(path) for path in written]
+    assert [mask.size for mask in masks] == [(48, 32), (91, 57)]
+    assert all(set(np.unique(np.asarray(mask))) <= {0, 255} for mask in masks)
+    same = load_method(folder).predict(
+        to_float(
+            torch.from_numpy(np.array(Image.open(tmp_path / "photographs" / "a.png"))).permute(2, 0, 1)[None]
+        )
+    )
+    assert np.array_equal(np.asarray(masks[0]) > 0, (same[0, 0] > 0).numpy())
+
+
+def test_an_unfinished_run_is_one_clear_error(tmp_path):
+    with pytest.raises(InputError, match=r"not a finished run: manifest\.json is missing"):
+        load_method(tmp_path)
