@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,8 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\nInterrupted. Finished runs are kept; the same command goes on from here.", file=sys.stderr)
         return 130
-    if config["train"] and not options.dry_run:
-        report(plan)
+    if not options.dry_run:
+        report(plan if config["train"] else replace(plan, runs={}), pages=options.target in ("pages", "book"))
     if status == 0 and options.target == "book" and not options.dry_run:
         status = book.build({name: job.target for name, job in plan.pages.items()})
     if status == 0:
@@ -149,10 +150,13 @@ def single_instance():
     return file
 
 
-def report(plan: Plan) -> None:
-    """How many runs are finished, and of each that is not, why and where its log is."""
-    missing = {name: job for name, job in plan.runs.items() if not job.finished()}
-    print(f"\n{len(plan.runs) - len(missing)} of {len(plan.runs)} training runs are finished.")
+def report(plan: Plan, pages: bool) -> None:
+    """How many runs are finished, and of each notebook that is not, why and where its log is."""
+    runs = {name: job for name, job in plan.runs.items() if not job.finished()}
+    if plan.runs:
+        print(f"\n{len(plan.runs) - len(runs)} of {len(plan.runs)} training runs are finished.")
+    # A page waits for the runs, so it is worth a word only when they are there.
+    missing = runs or {name: job for name, job in plan.pages.items() if pages and not job.finished()}
     for name, job in missing.items():
         log = job.target.with_name("log.txt")
         lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
