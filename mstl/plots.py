@@ -106,9 +106,20 @@ def framed(picture: np.ndarray, colour: str, width: int = 3) -> np.ndarray:
     return result
 
 
+def mosaic(pictures: Sequence[np.ndarray], columns: int, gap: int = 3) -> np.ndarray:
+    """Pictures (h, w, 3) of one size, uint8 or float, as one picture with white between: float in [0, 1]."""
+    height, width = pictures[0].shape[:2]
+    rows = -(-len(pictures) // columns)
+    result = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, 3))
+    for i, picture in enumerate(pictures):
+        y, x = i // columns * (height + gap), i % columns * (width + gap)
+        result[y : y + height, x : x + width] = picture / (255 if picture.dtype == np.uint8 else 1)
+    return result
+
+
 def legend(names: Sequence[str], colours: Sequence[str], figure: Figure, columns: int = 8) -> None:
     """Coloured squares with names below a figure of pictures."""
-    squares = [Patch(color=colour, label=name) for name, colour in zip(names, colours, strict=True)]
+    squares = [Patch(color=colour, label=name) for name, colour in zip(names, colours, strict=False)]
     figure.legend(handles=squares, loc="outside lower center", ncols=min(columns, len(squares)), fontsize=9)
 
 
