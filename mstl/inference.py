@@ -13,10 +13,10 @@ from mstl import methods
 from mstl.data.augment import to_float
 from mstl.data.listing import existing_folder, files_by_stem
 from mstl.data.pixels import read_image
-from mstl.data.progress import progress
 from mstl.errors import InputError
 from mstl.files import load_checkpoint, replacing
 from mstl.methods import Method
+from mstl.progress import progress
 
 
 def load_method(folder: str | Path, device: torch.device | str = "cpu") -> Method:

@@ -148,11 +148,12 @@ def picture_grid(pictures: Sequence[Sequence[np.ndarray]], rows: Sequence[str], 
 def domain_montage(task: Task, columns: int = 8, masks: bool = True, seed: int = 0) -> Figure:
     """A row of random images for every source and for the target, masks in amber."""
     target = task.unlabelled or task.labelled
-    rows = [_sample(domain, columns, seed, masks) for domain in (*task.sources, target)]
+    rows = [sample(domain, columns, seed, masks) for domain in (*task.sources, target)]
     return picture_grid(rows, [*(source.name for source in task.sources), "target"])
 
 
-def _sample(domain: Domain, count: int, seed: int, masks: bool) -> list[np.ndarray]:
+def sample(domain: Domain, count: int, seed: int = 0, masks: bool = True) -> list[np.ndarray]:
+    """Random images of a domain as pictures, masks in amber."""
     chosen = np.random.default_rng(seed).choice(len(domain), min(count, len(domain)), replace=False)
     strength = 0.5 if masks else 0.0
     return [overlay(domain.images[i], domain.masks[i], strength) for i in chosen]

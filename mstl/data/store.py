@@ -21,9 +21,9 @@ from torch import Tensor
 from mstl.data.domain import Domain
 from mstl.data.listing import Listing, Record
 from mstl.data.pixels import Size, read_image, resize_mask, resize_parts
-from mstl.data.progress import progress
 from mstl.errors import InputError
 from mstl.files import replacing
+from mstl.progress import progress
 
 _VERSION = "1"  # of the decoding below and of the cache file; change it with them
 STRIDE = 16  # largest factor by which a network here shrinks an image
