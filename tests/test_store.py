@@ -123,7 +123,7 @@ def test_a_large_jpeg_decoded_small_stays_near_the_full_decode(tmp_path):
 
 
 def test_progress_speaks_in_a_log_and_passes_everything_on(capsys):
-    from mstl.data.progress import progress
+    from mstl.progress import progress
 
     assert list(progress(range(3), 3, "decoding", every=0.0)) == [0, 1, 2]
     assert "decoding: 1 of 3" in capsys.readouterr().err
