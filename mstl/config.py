@@ -64,7 +64,7 @@ class TrainConfig:
 
     Attributes:
         data: studio, carparts, carvana or folder.
-        recipe: how sources and target are made: parts, views or chimeras.
+        recipe: how sources and target are made: parts, parts-plain, views, views-styled or chimeras.
         sources: number J of sources; 0 is the recipe's own.
         method: one of ``mstl.methods.METHODS``.
         labels: labelled target images.

@@ -20,6 +20,9 @@ PACKAGE = Path(__file__).parent
 OUTSIDE_TRAINING = (
     "plots.py",
     "explore.py",
+    "inference.py",
+    "progress.py",
+    "toys.py",
     "results.py",
     "bootstrap.py",
     "__main__.py",

@@ -69,6 +69,13 @@ def load(results: str | Path, data: str, table: str) -> pd.DataFrame:
     return pd.read_csv(path, dtype={"car": str}, keep_default_na=True)
 
 
+def available(results: str | Path, besides: str = "") -> list[str]:
+    """Names of the data with collected results, in alphabetical order, without ``besides``."""
+    return sorted(
+        path.parent.name for path in Path(results).glob("*/runs.csv") if path.parent.name != besides
+    )
+
+
 def _read_run(manifest_path: Path) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     folder = manifest_path.parent
     try:

@@ -30,7 +30,7 @@ if importlib.util.find_spec("mstl") is None:
 
 # %%
 import matplotlib.pyplot as plt
-from IPython.display import Markdown
+from IPython.display import Markdown, display
 
 from mstl import plots, results
 from mstl.bootstrap import paired_difference
@@ -130,6 +130,19 @@ plt.show()
 
 # %%
 results.cost_table(runs)
+
+# %% [markdown]
+# ## And on other data?
+#
+# The same comparison on whatever other data has results in the repository. Photographs that may not be shared do not
+# appear in this book; numbers measured on them may. `carparts` are real photographs with annotated parts
+# {cite:p}`pasupa2021`.
+
+# %%
+for other in results.available(folder, besides=data):
+    other_runs = results.load(folder, other, "runs")
+    display(Markdown(results.describe(other_runs)))
+    display(results.dice_table(other_runs, results.load(folder, other, "images")))
 
 # %% [markdown]
 # ## Where the numbers come from

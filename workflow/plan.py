@@ -120,9 +120,11 @@ def make_plan(config: dict[str, Any]) -> Plan:
         tables: list[str] = []
         if page in config["draws_results"]:
             parameters = {"data": data}
-            tables = (
-                [] if config["train"] else [_digest(f.read_bytes()) for f in sorted(results.glob("*.csv"))]
-            )
+            # The tables about to be made are inputs of the rule; those of other data lie there already.
+            shown_tables = sorted(results.parent.glob("*/*.csv"))
+            tables = [
+                _digest(f.read_bytes()) for f in shown_tables if not config["train"] or f.parent != results
+            ]
         if page == config["training"]:
             parameters["train"] = False
         target = EXECUTED / data / page / f"{page}.ipynb"
