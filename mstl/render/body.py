@@ -45,6 +45,7 @@ def profile(shape: Shape) -> Profile:
     x = np.concatenate([top[:, 0], low[:, 0], np.linspace(shape.nose, shape.tail, 130)])
     x = np.sort(x[(x <= shape.nose) & (x >= shape.tail)])[::-1]
     x = x[np.concatenate([[True], np.diff(x) < -1.5e-3])]
+    x[-1] = shape.tail  # the skin closes where top and bottom meet
     z_top = np.interp(-x, -top[:, 0], top[:, 1])
     z_low = np.interp(-x, -low[:, 0], low[:, 1])
     belt = np.array(shape.belt)

@@ -114,7 +114,7 @@ def materials(finish: Finish) -> dict[str, dict]:
         "housing": {
             "type": "blendbsdf",
             "weight": 0.35,
-            "a": glossy(rgb(0.16, 0.165, 0.17), 1.6),
+            "a": glossy(rgb(0.05, 0.052, 0.055), 1.6),
             "b": metal(0.7, 0.12),
         },
         "red": glossy(rgb(0.42, 0.012, 0.012), 1.55),
