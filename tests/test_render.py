@@ -199,6 +199,19 @@ def test_a_car_is_symmetric_and_stands_on_the_floor(style):
     )
 
 
+@pytest.mark.parametrize("style", ["sedan", "hatchback", "estate", "suv", "pickup", "van"])
+def test_the_skin_closes_at_nose_and_tail(style):
+    """A slit there would show the inside of the far end through the bumper."""
+    from mstl.render.body import profile
+    from mstl.render.styles import draw_shape
+
+    for seed in range(5):
+        side = profile(draw_shape(style, np.random.default_rng(seed)))
+        assert side.top[[0, -1]] == pytest.approx(side.bottom[[0, -1]], abs=1e-4)
+        assert (side.top >= side.bottom - 1e-6).all()
+        assert (np.diff(side.x) < 0).all()
+
+
 def _render_again(number: int, part: str | None, view: int) -> None:
     pytest.importorskip("mitsuba", reason='Mitsuba is not installed: pip install "mstl[render]"')
     from mstl.render.dataset import paths, subject_id

@@ -45,9 +45,11 @@ def profile(shape: Shape) -> Profile:
     x = np.concatenate([top[:, 0], low[:, 0], np.linspace(shape.nose, shape.tail, 130)])
     x = np.sort(x[(x <= shape.nose) & (x >= shape.tail)])[::-1]
     x = x[np.concatenate([[True], np.diff(x) < -1.5e-3])]
-    x[-1] = shape.tail  # the skin closes where top and bottom meet
+    x[-1] = shape.tail
     z_top = np.interp(-x, -top[:, 0], top[:, 1])
     z_low = np.interp(-x, -low[:, 0], low[:, 1])
+    # The skin closes exactly at both ends, where the curves are steep.
+    z_top[[0, -1]] = z_low[[0, -1]] = upper[[0, -1], 1]
     belt = np.array(shape.belt)
     fine = np.linspace(shape.nose, shape.tail, 400)
     z_belt = np.interp(-fine, -belt[:, 0], belt[:, 1])

@@ -62,7 +62,7 @@ def _grow(
 ) -> None:
     """Solids from the cut plane outwards: a core that closes the cut, then smaller ones on and around it."""
     shape = car.shape
-    tall = shape.height if len(surfaces) == 0 or plane < shape.doors[0] else shape.upper[shape.cowl][1]
+    tall = shape.height if plane < shape.doors[0] else shape.upper[shape.cowl][1]
     half_y = shape.width / 2 * rng.uniform(0.92, 1.12)
     half_z = tall / 2 * rng.uniform(0.95, 1.2)
     length = reach * rng.uniform(0.6, 0.95)

@@ -44,7 +44,6 @@ class Studio:
     camera_height: float
     fill_width: float  # share of the frame's width that the car takes in the side view
     field_of_view: float
-    turn: float  # degrees by which the turntable's zero is off
 
 
 def draw_studio(rng: np.random.Generator) -> Studio:
@@ -61,64 +60,58 @@ def draw_studio(rng: np.random.Generator) -> Studio:
         camera_height=float(rng.uniform(1.35, 1.75)),
         fill_width=float(rng.uniform(0.72, 0.79)),
         field_of_view=float(rng.uniform(27, 33)),
-        turn=0.0,
     )
 
 
 def materials(finish: Finish) -> dict[str, dict]:
     """Material name -> Mitsuba BSDF (two-sided)."""
 
-    def rgb(*c: float) -> dict:
-        return {"type": "rgb", "value": list(c) if len(c) == 3 else [c[0]] * 3}
+    def rgb(*colour: float) -> dict:
+        return {"type": "rgb", "value": list(colour) if len(colour) == 3 else [colour[0]] * 3}
 
-    def glossy(colour: dict, ior: float = 1.5) -> dict:
-        return {"type": "plastic", "diffuse_reflectance": colour, "int_ior": ior, "nonlinear": True}
+    def glossy(*colour: float, ior: float = 1.5) -> dict:
+        return {"type": "plastic", "diffuse_reflectance": rgb(*colour), "int_ior": ior, "nonlinear": True}
 
-    def metal(value: float, rough: float, colour: tuple | None = None) -> dict:
-        return {
-            "type": "roughconductor", "material": "none", "alpha": rough, "distribution": "ggx",
-            "specular_reflectance": rgb(*(colour or (value,))),
-        }  # fmt: skip
-
-    def matt(value: float, rough: float = 0.4) -> dict:
+    def matt(*colour: float, rough: float) -> dict:
         return {
             "type": "roughplastic",
-            "diffuse_reflectance": rgb(value),
+            "diffuse_reflectance": rgb(*colour),
             "alpha": rough,
             "distribution": "ggx",
         }
 
-    flakes = np.clip(np.array(finish.paint) * 1.5 + 0.01, 0, 0.9)
-    coat = glossy(rgb(*finish.paint), 1.55)
-    paint = coat
-    if finish.metallic > 0.05:
-        paint = {
-            "type": "blendbsdf", "weight": finish.metallic * 0.6, "coat": coat,
-            "flakes": metal(0, 0.38, tuple(flakes)),
+    def metal(*colour: float, rough: float) -> dict:
+        return {
+            "type": "roughconductor", "material": "none", "alpha": rough, "distribution": "ggx",
+            "specular_reflectance": rgb(*colour),
         }  # fmt: skip
+
+    def blend(first: dict, second: dict, weight: float) -> dict:
+        return {"type": "blendbsdf", "weight": weight, "a": first, "b": second}
+
+    paint = glossy(*finish.paint, ior=1.55)
+    if finish.metallic > 0.05:
+        flakes = (float(c) for c in np.clip(np.array(finish.paint) * 1.5 + 0.01, 0, 0.9))
+        paint = blend(paint, metal(*flakes, rough=0.38), finish.metallic * 0.6)
+    tint = finish.tint
     table = {
         "paint": paint,
-        "glass": glossy(rgb(finish.tint, finish.tint * 1.1, finish.tint * 1.12), 1.55),
-        "gloss": glossy(rgb(0.012)),
-        "plastic": matt(0.028, 0.35),
+        "glass": glossy(tint, tint * 1.1, tint * 1.12, ior=1.55),
+        "gloss": glossy(0.012),
+        "plastic": matt(0.028, rough=0.35),
         "dark": {"type": "diffuse", "reflectance": rgb(0.008)},
-        "tyre": matt(0.022, 0.45),
-        "rim": metal(0, finish.rim_rough, finish.rim),
-        "cap": metal(0.5, 0.2),
-        "brake": metal(0.25, 0.3),
-        "chrome": metal(0.85, 0.06),
-        "satin": metal(0.5, 0.22),
-        "mirror": metal(0.6, 0.05),
-        "lamp": {"type": "blendbsdf", "weight": 0.5, "a": glossy(rgb(0.75), 1.6), "b": metal(0.9, 0.15)},
-        "led": glossy(rgb(0.9), 1.5),
-        "housing": {
-            "type": "blendbsdf",
-            "weight": 0.35,
-            "a": glossy(rgb(0.05, 0.052, 0.055), 1.6),
-            "b": metal(0.7, 0.12),
-        },
-        "red": glossy(rgb(0.42, 0.012, 0.012), 1.55),
-        "plate": matt(0, 0.3) | {"diffuse_reflectance": rgb(*finish.plate)},
+        "tyre": matt(0.022, rough=0.45),
+        "rim": metal(*finish.rim, rough=finish.rim_rough),
+        "cap": metal(0.5, rough=0.2),
+        "brake": metal(0.25, rough=0.3),
+        "chrome": metal(0.85, rough=0.06),
+        "satin": metal(0.5, rough=0.22),
+        "mirror": metal(0.6, rough=0.05),
+        "lamp": blend(glossy(0.75, ior=1.6), metal(0.9, rough=0.15), 0.5),
+        "led": glossy(0.9),
+        "housing": blend(glossy(0.05, 0.052, 0.055, ior=1.6), metal(0.7, rough=0.12), 0.35),
+        "red": glossy(0.42, 0.012, 0.012, ior=1.55),
+        "plate": matt(*finish.plate, rough=0.3),
     }
     return {name: {"type": "twosided", "bsdf": bsdf} for name, bsdf in table.items()}
 
@@ -177,7 +170,7 @@ def scene_for_view(
     """The scene of one view; ``length`` and ``height`` of the object set the camera's distance and aim."""
     mi = renderer()
     width, rows = size
-    turn = mi.ScalarTransform4f().rotate([0, 0, 1], 22.5 * (view - 1) + studio.turn)
+    turn = mi.ScalarTransform4f().rotate([0, 0, 1], 22.5 * (view - 1))
     distance = length / (2 * np.tan(np.radians(studio.field_of_view / 2)) * studio.fill_width) + 0.6
     aim = 0.40 * height + 0.04 * length
     place = turn @ mi.ScalarTransform4f().look_at(
