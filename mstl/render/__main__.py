@@ -18,8 +18,8 @@ class RenderConfig:
     Finished files are kept, so a stopped run continues where it was.
     """
 
-    out: Path = Path("data/studio-render")
-    """Folder of the data set."""
+    out: Path | None = None
+    """Folder of the data set; by default data/studio-CARS-SIZE (for a contact sheet data/studio)."""
     cars: int = 96
     """Number of cars; body styles take turns."""
     chimeras: int = 0
@@ -42,7 +42,7 @@ def run(config: RenderConfig) -> None:
     if config.contact_sheet is not None:
         from mstl.render.sheet import contact_sheet
 
-        contact_sheet(config.out).save(config.contact_sheet)
+        contact_sheet(config.out or "data/studio").save(config.contact_sheet)
         print(config.contact_sheet)
         return
     from mstl.render.dataset import Plan, parse_size, render
@@ -53,7 +53,8 @@ def run(config: RenderConfig) -> None:
         if not low <= value <= high:
             raise InputError(f"--{name} {value}: expected {low}..{high}")
     size = parse_size(config.size)
-    plan = Plan(config.out, config.cars, config.chimeras, size, config.seed, config.samples, config.quality)
+    out = config.out or Path(f"data/studio-{config.cars}-{config.size}")
+    plan = Plan(out, config.cars, config.chimeras, size, config.seed, config.samples, config.quality)
     command = (
         f"python -m mstl.render --cars {config.cars} --chimeras {config.chimeras} --size {config.size} "
         f"--seed {config.seed} --samples {config.samples} --quality {config.quality}"

@@ -212,8 +212,9 @@ def scene_for_view(
     }
     for i, mesh in enumerate(meshes):
         scene[f"car{i:03d}"] = mesh
-    # One thread: the order of lamps, and with it the noise, is then the same in every process.
-    return mi.load_dict(scene, parallel=False)
+    # Not optimised and on one thread: Mitsuba then keeps the order of the lamps, and with it the
+    # noise, from process to process (its merging of equal objects orders them by address).
+    return mi.load_dict(scene, parallel=False, optimize=False)
 
 
 def _placed(surface: Surface, turn: object) -> Surface:
