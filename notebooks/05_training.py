@@ -111,12 +111,12 @@ plt.show()
 # ## Does the adversary play?
 #
 # A discriminator at 50 % may be fooled, or too weak to see anything. Two more numbers tell which. The **gradient
-# ratio** compares the reversed gradient with that of the segmentation losses, where both arrive at the features: far
+# ratio** compares the reversed gradient with that of the segmentation losses, at the weights of the extractors: far
 # below 0.1 the extractor does not notice its adversary. The **probe** is a fresh classifier trained on the final
 # features: if it separates source and target well above 50 %, the features still carry the domain
 # ({doc}`02_gradient_reversal`).
 
-# %% mystnb={"figure": {"name": "fig-adversary", "caption": "Left: balanced accuracy of the discriminators on the batch they are about to learn from, chance dotted. Right: size of the reversed gradient relative to the gradient of the segmentation losses, at the features."}, "image": {"alt": "Two line charts over the training steps: discriminator accuracy against the dotted chance line, and the gradient ratio."}}
+# %% mystnb={"figure": {"name": "fig-adversary", "caption": "Left: balanced accuracy of the discriminators on the batch they are about to learn from, chance dotted. Right: size of the reversed gradient relative to the gradient of the segmentation losses, over the weights of the extractors."}, "image": {"alt": "Two line charts over the training steps: discriminator accuracy against the dotted chance line, and the gradient ratio."}}
 figure, axes = plt.subplots(1, 2, figsize=(8.5, 3))
 for ax, column in zip(axes, ("discriminator_accuracy", "gradient_ratio"), strict=True):
     if column in curves:

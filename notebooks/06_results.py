@@ -106,7 +106,7 @@ plt.show()
 # The discriminators' accuracy alone cannot tell (chance may mean fooled or blind). Beside it stands the gradient ratio,
 # and the probe: a fresh classifier on the final features.
 
-# %% mystnb={"figure": {"name": "fig-game", "caption": "MSTL's discriminators during training: balanced accuracy (left, chance dotted) and size of the reversed gradient relative to the task's at the features (right)."}, "image": {"alt": "Two line charts over the training steps: discriminator accuracy and gradient ratio, with a band over seeds."}}
+# %% mystnb={"figure": {"name": "fig-game", "caption": "MSTL's discriminators during training: balanced accuracy (left, chance dotted) and size of the reversed gradient relative to the task's, over the extractors' weights (right)."}, "image": {"alt": "Two line charts over the training steps: discriminator accuracy and gradient ratio, with a band over seeds."}}
 figure, axes = plt.subplots(1, 2, figsize=(9, 3))
 plots.curves(curves, "discriminator_accuracy", axes[0], "discriminator accuracy").axhline(
     0.5, color="#555555", ls=":", lw=1

@@ -49,7 +49,7 @@ class Hyperparameters(base.Hyperparameters):
     synchronised: bool = True
     fusion: str = "concat"
     discriminator: str = "location"
-    strength: float = 0.3
+    strength: float = 0.05
     gain: float = 10.0
     updates: int = 2
     bank: int = 2048
@@ -164,17 +164,19 @@ class MSTL(base.Method):
         r"""Discriminator accuracy and the gradient ratio, each a mean over sub-networks.
 
         The ratio is
-        :math:`\|\partial \mathcal L_{adv}/\partial f\| / \|\partial \mathcal L_{task}/\partial f\|`, the
-        reversed and scaled gradient against that of all segmentation losses: far below 0.1 no game is played.
+        :math:`\|\partial \mathcal L_{adv}/\partial\theta_F\| / \|\partial \mathcal L_{task}/\partial\theta_F\|`
+        over the extractors' weights :math:`\theta_F`: the reversed and scaled gradient against that of all
+        segmentation losses. Far below 0.1 no game is played, near 1 the adversary rules. It is not taken at
+        the features: the decoder reaches the extractor through skip connections, too.
         """
         if not self.hyper.adversarial:
             return {}
         pairs = [self._pair(j, batch, together=False) for j in range(self.sources)]
         task = torch.stack(tuple(self._task_losses(batch, pairs).values())).sum()
-        features = [f for s, t in pairs for f in (s.features, t.features)]
+        weights = [p for network in self.subnetworks for p in network.encoder.parameters()]
         adversarial = self._adversarial_loss([(s.features, t.features) for s, t in pairs], progress)
-        task_gradient = torch.autograd.grad(task, features, retain_graph=True, allow_unused=True)
-        adversarial_gradient = torch.autograd.grad(adversarial, features)
+        task_gradient = torch.autograd.grad(task, weights, retain_graph=True)
+        adversarial_gradient = torch.autograd.grad(adversarial, weights)
         accuracy = _mean(
             domain_accuracy(d(s.features), d(t.features))
             for d, (s, t) in zip(self.discriminators, pairs, strict=True)
@@ -258,4 +260,4 @@ def _mean(losses) -> Tensor:
 
 
 def _norm(gradients) -> Tensor:
-    return torch.stack([g.float().square().sum() for g in gradients if g is not None]).sum().sqrt()
+    return torch.stack([g.float().square().sum() for g in gradients]).sum().sqrt()
