@@ -421,9 +421,9 @@ for name in list(methods)[1:]:
 # * The **weak** one may show an accuracy near one half and a ratio inside the band: the very picture of success. Judge it
 #   by the line above. Where its probe did not fall, the extractor has only learnt to dodge *this* opponent, and running
 #   away from a slow opponent can even drive the domains further apart.
-# * The **strong** one is harder to fool, and so has more to say. Mind its ratio. The coarsest features of a U-Net get a
-#   small part of the task's gradient, since skip connections carry the rest, so that even a small $u$ outweighs the task
-#   *there*. The ratio, not $u$, is the quantity to compare between networks.
+# * The **strong** one is harder to fool, and so has more to say. Mind its ratio. It is taken over the extractor's weights; at
+#   the coarsest features alone it would be far larger, since skip connections carry most of the task's gradient past them.
+#   The ratio, not $u$, is the quantity to compare between networks.
 # * A low probe is no free gift: a strength that drowns the task can forget the car along with the domain. Compare the Dice, but with
 #   one seed and so few steps no ranking follows from it. That is the business of {doc}`06_results`.
 #
@@ -453,7 +453,7 @@ for name in list(methods)[1:]:
 # ```
 #
 # ```{dropdown} Solution to 3
-# Change `strength` in `sub_network` between 0.003 and 0.03 and look at the curve. The ratio is a measure to steer by, the probe a
+# Change `strength` in `sub_network` between 0.02 and 0.2 and look at the curve. The ratio is a measure to steer by, the probe a
 # measure to judge by. If the probe stays high within the band, the discriminator needs more capacity or more updates, not a larger λ.
 # ```
 #
