@@ -275,7 +275,8 @@ plt.show()
 # $$
 #
 # the size of the adversary's pull on the features against that of the task. All values are of the last measurement, but
-# for the ratio, of which we take the median over the training since it moves about.
+# for the ratio, of which we take the median over the training since it moves about. (In the plane the head sees nothing but
+# $f$. In a U-Net, below, skip connections go round $f$, and the ratio is taken over the extractor's weights instead.)
 
 # %%
 rows = {name: measured.iloc[-1].copy() for name, (_, measured) in games.items()}
