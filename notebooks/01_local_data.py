@@ -248,7 +248,8 @@ print(f"impure: less than {windows.PURE:.0%} of the car's pixels in the window b
 # %% [markdown]
 # ### How pure are the windows?
 #
-# The task knows. For each source, below: how much of the car in its windows belongs to front, cabin and rear. What
+# The task knows. For each source, below: how much of a window the car fills, in the mean and at least, and how much of that
+# car belongs to front, cabin and rear. What
 # remains to 100 % are wheels and lights, which no region claims. (A cabin window holds the side of the car, so some of the
 # neighbours always comes with it; and jitter moves windows off their best place.)
 
@@ -259,11 +260,9 @@ task = local_task("studio", "parts", labels=labels, seed=seed, size=(height, wid
 # %%
 def contents(source):
     held = regions.by_parts(source).sum((1, 2, 3)) / int(source.masks.sum())
-    counts = {
-        "images": len(source),
-        "cars": len(set(source.groups)),
-        "car in the window": source.masks.float().mean(),
-    }
+    filled = source.masks.float().mean((1, 2, 3))
+    counts = {"images": len(source), "cars": len(set(source.groups))}
+    counts |= {"car in a window, mean": filled.mean(), "least": filled.min()}
     return counts | dict(zip(names, held, strict=True))
 
 
