@@ -163,9 +163,11 @@ class MSTL(base.Method):
     def observe(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         r"""Discriminator accuracy and the gradient ratio, each a mean over sub-networks.
 
-        The ratio is
-        :math:`\|\partial \mathcal L_{adv}/\partial\theta_F\| / \|\partial \mathcal L_{task}/\partial\theta_F\|`
-        over the extractors' weights :math:`\theta_F`: the reversed and scaled gradient against that of all
+        With :math:`\theta_F` the weights of the extractors, the ratio is
+
+        .. math:: \|\partial \mathcal L_{adv}/\partial\theta_F\| \,/\, \|\partial \mathcal L_{task}/\partial\theta_F\|
+
+        of the reversed and scaled gradient to that of all
         segmentation losses. Far below 0.1 no game is played, near 1 the adversary rules. It is not taken at
         the features: the decoder reaches the extractor through skip connections, too.
         """
