@@ -165,7 +165,7 @@ class MSTL(base.Method):
 
         With :math:`\theta_F` the weights of the extractors, the ratio is
 
-        .. math:: \|\partial \mathcal L_{adv}/\partial\theta_F\| \,/\, \|\partial \mathcal L_{task}/\partial\theta_F\|
+        .. math:: \|\nabla_{\theta_F} \mathcal L_{adv}\| \,/\, \|\nabla_{\theta_F} \mathcal L_{task}\|
 
         of the reversed and scaled gradient to that of all
         segmentation losses. Far below 0.1 no game is played, near 1 the adversary rules. It is not taken at
