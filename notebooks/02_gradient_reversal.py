@@ -301,7 +301,7 @@ pd.DataFrame(rows).T.round(2)
 # `views-styled` ({doc}`01_local_data`): domains that differ in appearance, which is what an adversary can hide. Where
 # they differ in scale and content, as in `parts`, hiding the difference may do harm ({doc}`../book/questions`).
 
-# %%
+# %% tags=["remove-stderr"]
 from mstl.data import local_task
 from mstl.data.batches import Batches
 from mstl.evaluate import predict_domain, score_table
