@@ -318,6 +318,7 @@ def mean_dice(trainer):
 plain = Trainer(TrainConfig(**config, overrides="attention=none"), task)
 for _ in range(steps):
     plain.update()
+# %%
 scores = {"with attention": mean_dice(trainer), "without attention": mean_dice(plain)}
 print(*(f"Dice {name}: {score:.3f}" for name, score in scores.items()), sep="\n")
 
