@@ -16,7 +16,7 @@
 # | | |
 # |---|---|
 # | You will see | one batch; cycles of sources of unequal size; a step replayed; a car put together from three different ones |
-# | Run time | about a minute on one CPU core: a small MSTL is trained on the way |
+# | Run time | one to two minutes on one CPU core: a small MSTL is trained on the way |
 # | Device | CPU |
 
 # %% tags=["colab"]
