@@ -62,6 +62,15 @@ plots.dice_intervals(images)
 plt.show()
 
 # %% [markdown]
+# ### How much room is there?
+#
+# A method can only win what its references leave. The gap between learning from the labelled target images alone and
+# learning from *all* target masks is that room. On clean rendered cars it is small: a few labelled images go a long way.
+
+# %%
+Markdown(results.headroom(images))
+
+# %% [markdown]
 # ## Is MSTL better than its references?
 #
 # All methods are scored on the same images, so the right question is about *differences*: image by image, most of what

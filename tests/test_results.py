@@ -105,3 +105,11 @@ def test_missing_and_half_written_results_are_one_clear_error(runs):
     (runs / "runs/studio/parts/mstl/labels-4/seed-1/images.csv").write_bytes(b"")
     with pytest.raises(InputError, match=r"seed-1 cannot be read"):
         results.collect(str(runs / "runs"), str(runs / "results"))
+
+
+def test_headroom_is_the_share_of_the_gap_between_the_references():
+    table = pd.concat(
+        scores(np.random.default_rng(0)).assign(dice=dice, method=method)
+        for method, dice in (("target_only", 0.8), ("mstl", 0.85), ("oracle", 0.9))
+    )
+    assert "**10.0 Dice points**; MSTL closes 50 %" in results.headroom(table)
