@@ -82,6 +82,8 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, task: Task) -> None:
         self.config, self.step, self.seconds = config, 0, 0.0
+        if config.device == "cuda" and not torch.cuda.is_available():
+            raise InputError("device=cuda, but torch finds no usable GPU here; use device=auto or device=cpu")
         logging.getLogger("lightning_fabric").setLevel(
             logging.WARNING
         )  # it announces the precision each time

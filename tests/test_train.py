@@ -198,6 +198,12 @@ def test_bad_parameters_are_one_clear_error(options, message):
         TrainConfig(**options)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
+def test_a_missing_gpu_is_one_clear_error(tmp_path):
+    with pytest.raises(InputError, match="device=cuda, but torch finds no usable GPU"):
+        Trainer(config(tmp_path, device="cuda"), toy_task())
+
+
 def test_the_command_line_answers_bad_input_with_one_line_and_status_2(tmp_path):
     command = [sys.executable, "-m", "mstl", "train", "--method", "mslt", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
