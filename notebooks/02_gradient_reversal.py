@@ -419,7 +419,7 @@ for name in list(methods)[1:]:
 # How to read this:
 #
 # * **No adversary** says what there was to hide. Its discriminator is a spectator, and its ratio is zero by construction.
-# * The **weak** one may show an accuracy near one half and a ratio inside the band: the very picture of success. Judge it
+# * The **weak** one may show an accuracy near one half and a ratio close to the band: the very picture of success. Judge it
 #   by the line above. Where its probe did not fall, the extractor has only learnt to dodge *this* opponent, and running
 #   away from a slow opponent can even drive the domains further apart.
 # * The **strong** one is harder to fool, and so has more to say. Mind its ratio. It is taken over the extractor's weights; at
