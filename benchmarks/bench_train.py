@@ -1,11 +1,11 @@
 """Images a second of our loop against a plain loop as papers write it.
 
-    python benchmarks/bench_train.py [--steps 6] [--repeat 5] [--photograph 1918 1280]
+    python benchmarks/bench_train.py [--steps 3] [--repeat 5] [--threads 1]
 
 Both train MSTL's networks (J = 3, whole images at 64×96) from the same files. The plain loop: a DataLoader a
 domain that decodes with PIL in every epoch, float32, one forward pass a domain, a fresh target batch for each
 source, `.item()` on each loss in each step. Ours decodes once (that time is printed, too), then gathers, and
-trains as `mstl train` does. One thread each, in turn; medians of blocks of steps.
+trains as `mstl train` does. Equal threads, in turn; medians of blocks of steps.
 """
 
 from __future__ import annotations
@@ -108,8 +108,9 @@ def main() -> None:
     options.add_argument("--steps", type=int, default=3)
     options.add_argument("--repeat", type=int, default=5)
     options.add_argument("--width", type=int, default=TrainConfig().profiled("width"))
+    options.add_argument("--threads", type=int, default=1)
     chosen = options.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(chosen.threads)
     with tempfile.TemporaryDirectory() as temporary:
         folder = draw_photographs(Path(temporary) / "cars", 4 * BATCH)
         files = sorted((folder / "train").glob("*.jpg"))
