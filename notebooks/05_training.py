@@ -116,7 +116,7 @@ plt.show()
 # features: if it separates source and target well above 50 %, the features still carry the domain
 # ({doc}`02_gradient_reversal`).
 
-# %% mystnb={"figure": {"name": "fig-adversary", "caption": "Left: balanced accuracy of the discriminators on the batch they are about to learn from, chance dotted. Right: size of the reversed gradient relative to the gradient of the segmentation losses, over the weights of the extractors."}, "image": {"alt": "Two line charts over the training steps: discriminator accuracy against the dotted chance line, and the gradient ratio."}}
+# %% mystnb={"figure": {"name": "fig-adversary", "caption": "Left: balanced accuracy of the discriminators on the batch of the logged step, chance dotted. Right: size of the reversed gradient relative to the gradient of the segmentation losses, over the weights of the extractors."}, "image": {"alt": "Two line charts over the training steps: discriminator accuracy against the dotted chance line, and the gradient ratio."}}
 figure, axes = plt.subplots(1, 2, figsize=(8.5, 3))
 for ax, column in zip(axes, ("discriminator_accuracy", "gradient_ratio"), strict=True):
     if column in curves:
