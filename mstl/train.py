@@ -84,9 +84,8 @@ class Trainer:
         self.config, self.step, self.seconds = config, 0, 0.0
         if config.device == "cuda" and not torch.cuda.is_available():
             raise InputError("device=cuda, but torch finds no usable GPU here; use device=auto or device=cpu")
-        logging.getLogger("lightning_fabric").setLevel(
-            logging.WARNING
-        )  # it announces the precision each time
+        # Fabric announces the precision of every run.
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         self.fabric = Fabric(accelerator=config.device, devices=1, precision=_precision(config))
         torch.manual_seed(config.seed)
         kind = methods.find(config.method)
