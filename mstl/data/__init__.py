@@ -3,6 +3,7 @@
 from mstl.data.catalogue import DATA, load, load_chimeras
 from mstl.data.domain import Domain
 from mstl.data.local import RECIPES, local_task
+from mstl.data.own import task_of
 from mstl.data.rle import decode_rle, encode_rle
 from mstl.data.task import Task
 
@@ -16,4 +17,5 @@ __all__ = [
     "load",
     "load_chimeras",
     "local_task",
+    "task_of",
 ]

@@ -26,6 +26,8 @@ def _carvana(data_dir: Path | None, cache: Path) -> Listing:
 def _folder(data_dir: Path | None, cache: Path) -> Listing:
     if data_dir is None:
         raise InputError("data 'folder' needs data_dir: a folder with images/ and masks/ of equal names")
+    if (data_dir / "sources").is_dir() and not (data_dir / "images").exists():
+        raise InputError(f"{data_dir} holds sources/ rather than images/ and masks/; choose recipe 'own'")
     return folder.listing(data_dir)
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from mstl.data import regions as car
 from mstl.data.catalogue import check_data, load, load_chimeras
 from mstl.data.domain import Domain
-from mstl.data.splits import deal_cars, split_target
+from mstl.data.own import own_domains
+from mstl.data.splits import deal_cars, divide, image_names
 from mstl.data.store import check_working_size
 from mstl.data.studio import CHIMERAS
 from mstl.data.styles import STYLES
@@ -49,7 +50,7 @@ class Recipe:
 
     Attributes:
         description: one line.
-        sources: allowed numbers J of sources for each data set, its default first.
+        sources: allowed numbers J of sources for each data set, its default first; none where folders decide.
         make: from a request to J sources, the target's domain and the target's rows in it.
     """
 
@@ -58,7 +59,7 @@ class Recipe:
     make: Callable[[Request], tuple[tuple[Domain, ...], Domain, np.ndarray]]
 
     def number(self, recipe: str, data: str, sources: int) -> int:
-        """J for ``data``: ``sources``, or the default where it is 0.
+        """J for ``data``: ``sources``, or the default where it is 0 (and 0 where folders decide).
 
         Raises:
             InputError: the recipe does not exist for the data, or not with that many sources.
@@ -67,6 +68,8 @@ class Recipe:
             known = ", ".join(self.sources)
             raise InputError(f"recipe {recipe!r} does not exist for data {data!r}; it does for {known}")
         allowed = self.sources[data]
+        if not allowed:
+            return sources
         if sources == 0:
             return allowed[0]
         if sources not in allowed:
@@ -140,6 +143,11 @@ def _chimeras(request: Request) -> tuple[tuple[Domain, ...], Domain, np.ndarray]
     return sources, whole, np.arange(len(whole))
 
 
+def _own(request: Request) -> tuple[tuple[Domain, ...], Domain, np.ndarray]:
+    sources, whole = own_domains(request.data_dir, request.sources, request.size, request.cache_dir)
+    return sources, whole, np.arange(len(whole))
+
+
 def _in_styles(sources: list[Domain], styled: bool) -> tuple[Domain, ...]:
     if not styled:
         return tuple(sources)
@@ -154,16 +162,6 @@ def _too_few(whole: Domain, count: int, name: str) -> InputError:
         f"data {whole.name!r} has {len(set(whole.groups.tolist()))} cars: too few for a target and {count} "
         f"sources of different cars (source {name!r} is empty); use data with more cars"
     )
-
-
-def image_names(domain: Domain) -> list[str]:
-    """A name for each image that splits cannot change: car, view, and count among those alike."""
-    count: dict[tuple[str, int], int] = {}
-    names = []
-    for key in zip(domain.groups.tolist(), domain.views.tolist(), strict=True):
-        count[key] = count.get(key, 0) + 1
-        names.append(f"{key[0]}_{key[1]:02d}_{count[key]}")
-    return names
 
 
 _PARTS = {"studio": (3, 1, 2, 4), "carvana": (3, 1, 2, 4), "carparts": (3, 1, 2, 4), "folder": (2, 1, 3, 4)}
@@ -191,6 +189,9 @@ RECIPES: dict[str, Recipe] = {
         "objects that carry a true front, cabin or rear on a foreign body; target: whole cars",
         {"studio": (3, 1, 2)},
         _chimeras,
+    ),
+    "own": Recipe(
+        "sources: the folders sources/<name> of data_dir; target: its folder target", {"folder": ()}, _own
     ),
 }
 
@@ -232,16 +233,4 @@ def local_task(
     number = RECIPES[recipe].number(recipe, data, sources)
     request = Request(data, number, seed, check_working_size(size), data_dir, cache_dir)
     made, whole, rows = RECIPES[recipe].make(request)
-    split = split_target(whole.groups, rows, image_names(whole), labels, seed)
-
-    def part(index: np.ndarray, name: str) -> Domain | None:
-        return whole.select(index, name) if len(index) else None
-
-    return Task(
-        name=f"{data}/{recipe}",
-        sources=made,
-        labelled=part(split.labelled, "labelled"),
-        unlabelled=part(split.unlabelled, "unlabelled"),
-        validation=whole.select(split.validation, "validation"),
-        test=whole.select(split.test, "test"),
-    )
+    return Task(f"{data}/{recipe}", made, **divide(whole, rows, labels, seed))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mstl.data.chance import chance, shuffled
+from mstl.data.domain import Domain
 from mstl.errors import InputError
 
 # With the studio's 96 cars the target trains on 33 of them: 32 labelled images show 32 cars.
@@ -98,3 +99,23 @@ def split_target(
         validation=np.array([r for r in rows if groups[r] in validation], dtype=np.int64),
         test=np.array([r for r in rows if groups[r] in test], dtype=np.int64),
     )
+
+
+def image_names(domain: Domain) -> list[str]:
+    """A name for each image that splits cannot change: car, view, and count among those alike."""
+    count: dict[tuple[str, int], int] = {}
+    names = []
+    for key in zip(domain.groups.tolist(), domain.views.tolist(), strict=True):
+        count[key] = count.get(key, 0) + 1
+        names.append(f"{key[0]}_{key[1]:02d}_{count[key]}")
+    return names
+
+
+def divide(whole: Domain, rows: np.ndarray, labels: int, seed: int) -> dict[str, Domain | None]:
+    """The target's four parts by name, as a `Task` takes them; None where there is no such image.
+
+    Raises:
+        InputError: as `split_target`.
+    """
+    split = split_target(whole.groups, rows, image_names(whole), labels, seed)
+    return {name: whole.select(index, name) if len(index) else None for name, index in vars(split).items()}
