@@ -6,16 +6,37 @@ from dataclasses import replace
 
 from mstl.errors import InputError
 from mstl.methods.base import Hyperparameters, Method, parse_overrides
+from mstl.methods.consistency import Consistency
+from mstl.methods.m3sda import M3SDA
+from mstl.methods.mfsan import MFSAN
+from mstl.methods.dann import DANN
+from mstl.methods.dann_per_source import DANNPerSource
+from mstl.methods.dctn import DCTN
+from mstl.methods.mdan import MDANHard, MDANSoft
 from mstl.methods.mstl import MSTL
+from mstl.methods.mstl_plus import MSTLPlus
 from mstl.methods.oracle import Oracle
+from mstl.methods.pooled_ensemble import PooledEnsemble
 from mstl.methods.source_combine import SourceCombine
+from mstl.methods.source_only import SourceOnly
 from mstl.methods.target_only import TargetOnly
 
 METHODS: dict[str, type[Method]] = {
     "mstl": MSTL,
+    "mstl_plus": MSTLPlus,
     "target_only": TargetOnly,
     "source_combine": SourceCombine,
+    "source_only": SourceOnly,
+    "pooled_ensemble": PooledEnsemble,
+    "m3sda": M3SDA,
+    "mfsan": MFSAN,
+    "consistency": Consistency,
     "oracle": Oracle,
+    "dann": DANN,
+    "dann_per_source": DANNPerSource,
+    "mdan_hard": MDANHard,
+    "mdan_soft": MDANSoft,
+    "dctn": DCTN,
 }
 
 

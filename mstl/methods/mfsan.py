@@ -1,0 +1,143 @@
+"""MFSAN: a space for each (source, target) pair, aligned by kernel means, and classifiers that agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mstl.data.batches import Batch, stream_generator
+from mstl.errors import InputError
+from mstl.measures import mean_bandwidths, mmd2
+from mstl.methods import base
+from mstl.methods.adversary import gradient_ratio
+from mstl.methods.averaging import disagreement, head_losses, mean_probability_logits
+from mstl.nn import Predictor, ramp
+from mstl.nn.unet import convolution
+
+
+@dataclass(frozen=True)
+class Hyperparameters(base.Hyperparameters):
+    """Of the two alignments.
+
+    Attributes:
+        weight: λ = γ, of both, after the ramp. The paper's 1 drowns the segmentation losses here, so it is
+            tuned like every method's own weight.
+        gain: steepness of the ramp 2/(1+e^(-gain·progress)) - 1.
+        places: rows of each domain in one kernel matrix, at most.
+    """
+
+    weight: float = 0.1
+    gain: float = 10.0
+    places: int = 256
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise InputError(f"weight={self.weight} of the alignments must be ≥ 0")
+        if self.places < 2:
+            raise InputError(f"places={self.places} must be ≥ 2: a discrepancy needs samples")
+
+
+class MFSAN(base.Method):
+    r"""Multiple feature spaces adaptation network.
+
+    With a shared encoder F, and for source j a sub-network :math:`H_j` and a predictor :math:`C_j`:
+
+    .. math::
+
+        \min \; \tfrac1J \textstyle\sum_j \mathcal L_{seg}(C_j H_j F(x^{s_j}), y^{s_j})
+        + \tfrac1J \sum_j \mathcal L_{seg}(C_j H_j F(x^{t_l}), y^{t_l})
+        + \lambda(p)\, \tfrac1J \sum_j \mathrm{MMD}^2(H_j F(X_{s_j}), H_j F(X_t))
+        + \gamma(p)\, \tbinom J2^{-1} \sum_{i<j}
+          \mathbb E_{x \sim X_t} |\sigma C_i H_i F(x) - \sigma C_j H_j F(x)|
+
+    with five Gaussian kernels in the biased estimator. The mean of the J probabilities predicts.
+
+    :math:`H_j` is the paper's 1x1-3x3-1x1 block, on the coarsest map; the finer maps reach :math:`C_j` from F
+    directly. The paper pools :math:`H_j`'s map before the MMD; a decoder needs the map itself, and kernel
+    means of a batch's few pooled images are mostly noise, so places are the rows. They are drawn anew at
+    each step by a generator that depends on ``progress`` alone: equal arguments, equal losses.
+
+    Where sources differ: the released code compares softmaxed *features* in the last term, the paper
+    predictions, as here. Sums over sources are means, and all sources share one target batch, where the paper
+    draws one for each. The labelled target images are ours, as in every method here.
+
+    Source: Zhu et al., AAAI 2019, equations 3 to 6.
+    """
+
+    name = "mfsan"
+    Hyperparameters = Hyperparameters
+
+    def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
+        super().__init__(hyper, sources, labelled)
+        self.encoder = hyper.networks(1)[0].encoder
+        channels = self.encoder.channels
+        self.spaces = nn.ModuleList(_space(channels[-1], hyper.norm) for _ in range(sources))
+        self.predictors = nn.ModuleList(Predictor(channels, hyper.norm) for _ in range(sources))
+
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        sources = [self._enter(j, self.encoder(images)) for j, images in enumerate(batch.source_images)]
+        shared = self.encoder(batch.target.images)
+        targets = [self._enter(j, shared) for j in range(self.sources)]
+        target_logits = [predict(maps) for predict, maps in zip(self.predictors, targets, strict=True)]
+        weight = self.hyper.weight * ramp(progress, self.hyper.gain)
+        return {
+            **head_losses(
+                [predict(maps) for predict, maps in zip(self.predictors, sources, strict=True)],
+                batch.source_masks,
+                target_logits,
+                batch.target.masks,
+            ),
+            "mmd": weight
+            * torch.stack(
+                [
+                    self.discrepancy(source[-1], target[-1], progress)
+                    for source, target in zip(sources, targets, strict=True)
+                ]
+            ).mean(),
+            "disagreement": weight * disagreement(torch.stack(target_logits), power=1),
+        }
+
+    def predict(self, images: Tensor) -> Tensor:
+        shared = self.encoder(images)
+        logits = [predict(self._enter(j, shared)) for j, predict in enumerate(self.predictors)]
+        return mean_probability_logits(torch.stack(logits))
+
+    def discrepancy(self, source: Tensor, target: Tensor, progress: float) -> Tensor:
+        """MMD² of sampled places of two maps (n, c, h', w'); 0-d."""
+        rows = (_rows(features, self.hyper.places, progress) for features in (source, target))
+        return mmd2(*rows, mean_bandwidths(), estimator="biased")
+
+    @torch.enable_grad()
+    def observe(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """The size of both alignments' gradient on F against that of the segmentation losses."""
+        losses = self.losses(batch, progress)
+        alignment = losses.pop("mmd") + losses.pop("disagreement")
+        task = torch.stack(tuple(losses.values())).sum()
+        return {"gradient_ratio": gradient_ratio(alignment, task, self.encoder.parameters())}
+
+    def source_features(self, images: Tensor, source: int) -> Tensor:
+        return self._enter(source, self.encoder(images))[-1]
+
+    def _enter(self, j: int, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        *finer, coarsest = maps
+        return (*finer, self.spaces[j](coarsest))
+
+
+def _space(channels: int, norm: str) -> nn.Sequential:
+    inner = max(1, channels // 2)
+    return nn.Sequential(
+        convolution(channels, inner, norm, kernel=1),
+        convolution(inner, inner, norm),
+        convolution(inner, channels, norm, kernel=1),
+    )
+
+
+def _rows(features: Tensor, limit: int, progress: float) -> Tensor:
+    """(n, c, h', w') → at most ``limit`` of its n·h'·w' places, (rows, c)."""
+    rows = features.movedim(1, -1).flatten(0, -2)
+    if len(rows) <= limit:
+        return rows
+    chosen = torch.randperm(len(rows), generator=stream_generator(0, "places", f"{progress:.9f}"))[:limit]
+    return rows[chosen.to(rows.device)]
