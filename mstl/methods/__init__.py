@@ -7,12 +7,12 @@ from dataclasses import replace
 from mstl.errors import InputError
 from mstl.methods.base import Hyperparameters, Method, parse_overrides
 from mstl.methods.consistency import Consistency
-from mstl.methods.m3sda import M3SDA
-from mstl.methods.mfsan import MFSAN
 from mstl.methods.dann import DANN
 from mstl.methods.dann_per_source import DANNPerSource
 from mstl.methods.dctn import DCTN
+from mstl.methods.m3sda import M3SDA
 from mstl.methods.mdan import MDANHard, MDANSoft
+from mstl.methods.mfsan import MFSAN
 from mstl.methods.mstl import MSTL
 from mstl.methods.mstl_plus import MSTLPlus
 from mstl.methods.oracle import Oracle
