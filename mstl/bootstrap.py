@@ -53,16 +53,16 @@ def two_way_bootstrap(
 def paired_difference(
     first: pd.DataFrame, second: pd.DataFrame, *, column: str = "dice", **options
 ) -> Interval:
-    """Interval of mean(first) - mean(second) on the same seeds, cars and views.
+    """Interval of mean(first) - mean(second) on the same seeds and cars, and views where both have them.
 
     Raises:
         ValueError: the two tables do not score the same images.
     """
-    keys = ["seed", "car", "view"]
+    keys = [key for key in ("seed", "car", "view") if key in first and key in second]
     both = first.merge(second, on=keys, suffixes=("_first", "_second"), validate="one_to_one")
     if len(both) != len(first) or len(both) != len(second):
         raise ValueError(
-            f"{len(first)} and {len(second)} scores share {len(both)} (seed, car, view): "
+            f"{len(first)} and {len(second)} scores share {len(both)} ({', '.join(keys)}): "
             "a paired difference needs the same images on both sides"
         )
     both["difference"] = both[f"{column}_first"] - both[f"{column}_second"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import platform
 import resource
@@ -25,21 +26,55 @@ OUTSIDE_TRAINING = (
     "toys.py",
     "results.py",
     "bootstrap.py",
+    "comparison.py",
+    "comparison_plots.py",
+    "bars.py",
+    "diagnose.py",
+    "diagnose_plots.py",
     "__main__.py",
     "project.py",
     "render/",
 )
 
 
+# Of the code that reads data only this can change a run: the rest shows in the fingerprint of the task.
+DATA_IN_TRAINING = ("data/augment.py", "data/batches.py")
+
+
 @cache
-def source_fingerprint() -> str:
-    """16 hexadecimal digits of the package's own source, as far as it decides the result of a run."""
+def source_fingerprint(method: type | None = None) -> str:
+    """16 hexadecimal digits of the package's own source, as far as it decides the result of a run.
+
+    Of the methods only ``method``'s own module counts, and those it builds on: a new method makes no finished
+    run stale. Without ``method`` all count.
+    """
     digest = hashlib.blake2b(digest_size=8)
+    methods = None if method is None else _method_files(method)
     for file in sorted(PACKAGE.rglob("*.py")):
         name = file.relative_to(PACKAGE).as_posix()
-        if not name.startswith(OUTSIDE_TRAINING):
-            digest.update(name.encode() + b"\0" + file.read_bytes())
+        if name.startswith(OUTSIDE_TRAINING) or (name.startswith("data/") and name not in DATA_IN_TRAINING):
+            continue
+        if methods is not None and name.startswith("methods/") and name not in methods:
+            continue
+        digest.update(name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
+
+
+def _method_files(method: type) -> set[str]:
+    """Files of ``mstl/methods`` that a method's module is made from, itself included."""
+    wanted, found = [method.__module__.rpartition(".")[2]], set()
+    while wanted:
+        name = wanted.pop()
+        file = PACKAGE / "methods" / f"{name}.py"
+        if name in found or not file.exists():
+            continue
+        found.add(name)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module == "mstl.methods":
+                wanted += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mstl.methods."):
+                wanted.append(node.module.rpartition(".")[2])
+    return {f"methods/{name}.py" for name in found}
 
 
 @cache

@@ -195,9 +195,20 @@ def verdict(name: str, reference: str, difference: Interval) -> str:
 
 
 METHOD_LABELS = {
-    "target_only": "target only",
+    "source_only": "source only",
     "source_combine": "source combine",
+    "target_only": "target only",
+    "pooled_ensemble": "pooled ensemble",
+    "dann": "DANN",
+    "dann_per_source": "DANN per source",
+    "mdan_hard": "MDAN hard",
+    "mdan_soft": "MDAN soft",
+    "m3sda": "M3SDA",
+    "mfsan": "MFSAN",
+    "dctn": "DCTN",
+    "consistency": "model consistency",
     "mstl": "MSTL",
+    "mstl_plus": "MSTL-plus",
     "oracle": "oracle",
 }
 

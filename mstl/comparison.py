@@ -1,0 +1,316 @@
+"""The comparison of all methods as tables: who wins where, by how much, and which bars that reaches.
+
+Everything is a function of the tables in ``results/grid/<data>/``, as `mstl.results.load` reads them, with
+several data sets concatenated where one likes. Dice is in percent and differences are in points (hundredths).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mstl.bootstrap import paired_difference, two_way_bootstrap
+from mstl.errors import InputError
+from mstl.results import method_label
+
+SETTING = ["data", "recipe", "sources", "labels", "profile"]
+TUNING_SEEDS = (100, 101)  # their runs chose hyper-parameters, so they are never reported
+LITERAL, OURS, COMBINE = "mstl", "mstl_plus", "source_combine"
+DRAWS = 1000
+NOT_RUN = "not run"
+
+
+class Recipe(NamedTuple):
+    """What the column ``recipe`` of a results table says: ``parts-2+harmful~front``."""
+
+    base: str
+    number: int  # J, 0 where the recipe's own
+    extra: tuple[str, ...]
+    without: tuple[str, ...]
+
+
+def parse_recipe(text: str) -> Recipe:
+    """The parts of ``recipe[-J][+extra...][~without...]``."""
+    name, *without = text.split("~")
+    name, *extra = name.split("+")
+    base, number = re.fullmatch(r"(.+?)(?:-(\d+))?", name).groups()
+    return Recipe(base, int(number or 0), tuple(extra), tuple(without))
+
+
+def family(variant: str) -> str:
+    """The method of a variant: ``dann`` of ``dann+mean_teacher=1+steps=900``."""
+    return variant.split("+")[0]
+
+
+def at_equal_time(variant: str) -> bool:
+    """Whether a variant has steps of its own, given to it so that it trains as long as `OURS`."""
+    return any(change.startswith("steps=") for change in variant.split("+")[1:])
+
+
+def is_rival(variant: str) -> bool:
+    """Whether a variant is neither ours (literal, best or ablated) nor the oracle, which sees all masks."""
+    return family(variant) not in (LITERAL, OURS, "oracle")
+
+
+def reported(table: pd.DataFrame, name: str = "the table") -> pd.DataFrame:
+    """The rows of seeds that are reported.
+
+    Raises:
+        InputError: no such row.
+    """
+    if not len(table):
+        raise InputError(f"{name} is empty; fill results/grid with `make sweep SWEEP=main`")
+    rows = table[~table["seed"].isin(TUNING_SEEDS)]
+    if not len(rows):
+        raise InputError(f"{name} holds the seeds of the tuning only; run `make sweep SWEEP=main`")
+    return rows
+
+
+def choose(
+    table: pd.DataFrame,
+    recipe: str,
+    labels: int,
+    sources: int | None = None,
+    data: str | None = None,
+) -> pd.DataFrame:
+    """The rows of one setting; none where it was not run.
+
+    Raises:
+        InputError: an empty table, or rows of several settings.
+    """
+    rows = reported(table)
+    rows = rows[(rows["recipe"] == recipe) & (rows["labels"] == labels)]
+    for column, value in (("sources", sources), ("data", data)):
+        rows = rows if value is None else rows[rows[column] == value]
+    for column in ("data", "sources", "profile"):
+        found = sorted(rows[column].unique())
+        if len(found) > 1:
+            raise InputError(f"{recipe} with {labels} labels has several {column}: {found}; choose one")
+    return rows
+
+
+def summarise(cars: pd.DataFrame, draws: int = DRAWS) -> pd.DataFrame:
+    """One row a setting and variant: ``dice`` and its interval ``low``, ``high``, ``sd`` over ``seeds``.
+
+    Columns: `SETTING`, method, dice, low, high, sd (all in percent), seeds.
+    """
+    rows = []
+    for key, scores in reported(cars, "cars").groupby([*SETTING, "method"], sort=True):
+        interval = two_way_bootstrap(scores, draws=draws)
+        per_seed = scores.groupby("seed")["dice"].mean()
+        numbers = {"dice": interval.mean, "low": interval.low, "high": interval.high, "sd": per_seed.std()}
+        row = dict(zip([*SETTING, "method"], key, strict=True))
+        rows.append(row | {name: 100 * value for name, value in numbers.items()} | {"seeds": len(per_seed)})
+    return pd.DataFrame(rows)
+
+
+def setting_table(
+    cars: pd.DataFrame,
+    runs: pd.DataFrame,
+    recipe: str,
+    labels: int,
+    sources: int | None = None,
+    data: str | None = None,
+) -> pd.DataFrame:
+    """Every variant of one setting, for readers: Dice with its interval, cost, seeds; the best last.
+
+    A setting without runs is a table with one row, ``not run``.
+
+    Raises:
+        InputError: an empty table, or several settings at once.
+    """
+    chosen = choose(cars, recipe, labels, sources, data)
+    if not len(chosen):
+        return pd.DataFrame({"Dice %": [np.nan], "seeds": [0]}, index=pd.Index([NOT_RUN], name="method"))
+    table = summarise(chosen).set_index("method").sort_values("dice")
+    spent = choose(runs, recipe, labels, sources, data).groupby("method")
+    spent = spent[["seconds", "steps", "parameters"]].mean().reindex(table.index)
+    result = pd.DataFrame(
+        {
+            "Dice %": table["dice"].round(1),
+            "95 % interval": [
+                f"{a:.1f} to {b:.1f}" for a, b in zip(table["low"], table["high"], strict=True)
+            ],
+            "sd over seeds": table["sd"].round(1),
+            "seconds": spent["seconds"].round(0).astype("Int64"),
+            "steps": spent["steps"].round(0).astype("Int64"),
+            "parameters": spent["parameters"].round(0).astype("Int64"),
+            "seeds": table["seeds"],
+            "equal time": ["yes" if at_equal_time(method) else "" for method in table.index],
+        }
+    )
+    return result.rename(index=method_label)
+
+
+def best_rival(cars: pd.DataFrame, ours: str = OURS, among: Iterable[str] | None = None) -> str | None:
+    """The variant with the highest Dice in one setting among the rivals, or among the methods named.
+
+    All variants take part: more steps, mean teacher, tuned weights. The choice is made on the test scores,
+    *after* the fact, which favours the rival. Variants are compared on the seeds they share with ``ours``,
+    so that a missing seed makes none of them look better.
+
+    Args:
+        cars: scores of one setting.
+        ours: the variant they will be compared with.
+        among: methods, ``("source_combine",)``; every rival where open.
+
+    Returns:
+        The variant, or None where no rival was run.
+    """
+    table = _by_seed(cars)
+    families = None if among is None else set(among)
+    rivals = [v for v in table if is_rival(v) and (families is None or family(v) in families)]
+    if not rivals:
+        return None
+    relative = table[rivals].sub(table[ours], axis=0) if ours in table else table[rivals]
+    means = relative.mean().dropna()
+    return means.idxmax() if len(means) else table[rivals].mean().idxmax()
+
+
+def best_single_source(cars: pd.DataFrame, ours: str = OURS) -> str | None:
+    """The best of the networks that saw one source each, named after the fact; None where none was run."""
+    return best_rival(cars, ours, among=("source_only",))
+
+
+def gap_closed(dice: float, target_only: float, oracle: float) -> float:
+    r"""Share of the gap between the references that a method closes, in percent.
+
+    .. math:: 100\, (d - d_{target\ only}) / (d_{oracle} - d_{target\ only})
+
+    nan where the oracle is not above target only: there is no gap.
+    """
+    return 100 * (dice - target_only) / (oracle - target_only) if oracle > target_only else float("nan")
+
+
+def gap_of(cars: pd.DataFrame, method: str = OURS) -> float:
+    """`gap_closed` by a method in one setting, on the seeds all three share; nan where one was not run."""
+    table = _by_seed(cars)
+    names = [method, "target_only", "oracle"]
+    if not set(names) <= set(table) or table[names].dropna().empty:
+        return float("nan")
+    return gap_closed(*table[names].dropna().mean())
+
+
+def paired(cars: pd.DataFrame, first: str, second: str, draws: int = DRAWS) -> pd.DataFrame:
+    """Dice of ``first`` minus Dice of ``second`` in every setting, in points, with its paired interval.
+
+    Columns: `SETTING`, difference, low, high, seeds (that both have), dropped (that only one has), note.
+    A side that was not run leaves the numbers empty, and the note says so.
+    """
+    rows = [
+        dict(zip(SETTING, key, strict=True)) | _difference(*_sides(scores, first, second), draws)
+        for key, scores in reported(cars, "cars").groupby(SETTING, sort=True)
+    ]
+    return pd.DataFrame(rows)
+
+
+def per_car_differences(cars: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+    """One row a setting, seed and car that both methods scored: ``difference`` of Dice in points."""
+    keys = [*SETTING, "seed", "car"]
+    sides = _sides(reported(cars, "cars"), first, second)
+    both = sides[0].merge(sides[1], on=keys, suffixes=("_first", "_second"), validate="one_to_one")
+    both["difference"] = 100 * (both["dice_first"] - both["dice_second"])
+    return both[[*keys, "difference"]].sort_values([*SETTING, "difference"], ignore_index=True)
+
+
+def ablation(cars: pd.DataFrame, base: str = OURS, draws: int = DRAWS) -> pd.DataFrame:
+    """What each change does to ``base``: Dice of the variant minus Dice of ``base``, paired, by setting.
+
+    A change that costs points removes something useful. Rows with more steps only are no change of the
+    method and left out.
+
+    Columns: `SETTING`, change, difference, low, high, seeds, dropped, note.
+    """
+    rows = []
+    for key, scores in reported(cars, "cars").groupby(SETTING, sort=True):
+        for variant in sorted(scores["method"].unique()):
+            if family(variant) == base and variant != base and not _only_steps(variant):
+                result = _difference(*_sides(scores, variant, base), draws)
+                change = {"change": variant.removeprefix(f"{base}+")}
+                rows.append(dict(zip(SETTING, key, strict=True)) | change | result)
+    columns = [*SETTING, "change", "difference", "low", "high", "seeds", "dropped", "note"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def robustness(cars: pd.DataFrame, methods: Sequence[str] | None = None, draws: int = DRAWS) -> pd.DataFrame:
+    """What a bad source costs each method: Dice with it minus Dice without, on the same cars, in points.
+
+    Columns: data, recipe (without the extra sources), labels, profile, extra, method, difference, low, high,
+    seeds, dropped, note.
+    """
+    rows = []
+    keys = ["data", "labels", "profile", "recipe", "method"]
+    groups = dict(list(reported(cars, "cars").groupby(keys, sort=True)))
+    for data, labels, profile, recipe, method in groups:
+        extra = parse_recipe(recipe).extra
+        if extra and (methods is None or method in methods):
+            clean = recipe.replace("".join(f"+{name}" for name in extra), "")
+            without = groups.get((data, labels, profile, clean, method), cars.iloc[:0])
+            key = {"data": data, "recipe": clean, "labels": labels, "profile": profile}
+            key |= {"extra": "+".join(extra), "method": method}
+            rows.append(key | _difference(groups[data, labels, profile, recipe, method], without, draws))
+    columns = ["data", "recipe", "labels", "profile", "extra", "method", "difference", "low", "high"]
+    return pd.DataFrame(rows, columns=[*columns, "seeds", "dropped", "note"])
+
+
+def label_budget(cars: pd.DataFrame, recipe: str, methods: Sequence[str] | None = None) -> pd.DataFrame:
+    """Rows of `summarise` for one recipe at every number of labels."""
+    rows = reported(cars, "cars")
+    rows = rows[rows["recipe"] == recipe]
+    rows = rows if methods is None else rows[rows["method"].isin(methods)]
+    return summarise(rows) if len(rows) else _nothing()
+
+
+def source_numbers(
+    cars: pd.DataFrame, recipe: str, labels: int, methods: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Rows of `summarise` for one recipe with every number J of sources, none added and none left out."""
+    rows = reported(cars, "cars")
+    parsed = rows["recipe"].map({text: parse_recipe(text) for text in rows["recipe"].unique()})
+    plain = parsed.map(lambda p: p.base == recipe and not p.extra and not p.without)
+    rows = rows[plain & (rows["labels"] == labels)]
+    rows = rows if methods is None else rows[rows["method"].isin(methods)]
+    # `parts` and `parts-3` are the same setting where three is the recipe's own number.
+    rows = rows.sort_values("recipe").drop_duplicates(["data", "sources", "profile", "method", "seed", "car"])
+    return summarise(rows.assign(recipe=recipe)) if len(rows) else _nothing()
+
+
+def _nothing() -> pd.DataFrame:
+    return pd.DataFrame(columns=[*SETTING, "method", "dice", "low", "high", "sd", "seeds"])
+
+
+def _by_seed(cars: pd.DataFrame) -> pd.DataFrame:
+    """Mean Dice, seeds as rows and variants as columns; cars weigh alike."""
+    return cars.pivot_table(index="seed", columns="method", values="dice", aggfunc="mean")
+
+
+def _only_steps(variant: str) -> bool:
+    return all(change.startswith("steps=") for change in variant.split("+")[1:])
+
+
+def _sides(cars: pd.DataFrame, first: str, second: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return cars[cars["method"] == first], cars[cars["method"] == second]
+
+
+def _difference(first: pd.DataFrame, second: pd.DataFrame, draws: int = DRAWS) -> dict[str, object]:
+    """Mean paired difference in points, its interval, and how many seeds it rests on."""
+    seeds = set(first["seed"]), set(second["seed"])
+    shared, alone = seeds[0] & seeds[1], seeds[0] ^ seeds[1]
+    row = {"difference": np.nan, "low": np.nan, "high": np.nan, "seeds": len(shared), "dropped": len(alone)}
+    if not shared:
+        return row | {"note": NOT_RUN}
+    try:
+        interval = paired_difference(
+            first[first["seed"].isin(shared)], second[second["seed"].isin(shared)], draws=draws
+        )
+    except ValueError as error:
+        names = " and ".join(sorted({*first["method"], *second["method"]}))
+        where = ", ".join(sorted({*first["recipe"], *second["recipe"]}))
+        raise InputError(f"{names} on {where}: {error}; run both again on the same data") from None
+    values = {"difference": interval.mean, "low": interval.low, "high": interval.high}
+    note = f"{len(alone)} seeds on one side only" if alone else ""
+    return row | {name: 100 * value for name, value in values.items()} | {"note": note}
