@@ -12,6 +12,9 @@ METHODS  ?=
 RECIPES  ?=
 CARS     ?=
 SIZE     ?=
+SWEEP    ?= main
+RUNS     ?=
+DRY_RUN  ?=
 JOBS     ?= $(shell $(PYTHON) -c 'import os; print(min(8, os.cpu_count() or 1))' 2>/dev/null || echo 1)
 
 PY    := $(VENV)/bin/python
@@ -25,7 +28,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce runs book test test-long lint format bench studio notebooks links check-links lock clean
+.PHONY: help setup reproduce runs sweep book test test-long lint format bench studio notebooks links check-links lock clean
 
 help: ## show this list
 	@echo 'make <target> [DATA=studio|carparts|carvana|folder] [DATA_DIR=folder] [PROFILE=quick|full]'
@@ -50,6 +53,12 @@ reproduce: $(READY) ## train every run, draw the figures, build the book (20 min
 
 runs: $(READY) ## only the training runs and their tables in results/
 	@$(PY) workflow/reproduce.py tables $(ARGUMENTS)
+
+sweep: $(READY) ## the grid of the results chapter: SWEEP=main DATA_DIR_CARPARTS=folder [DRY_RUN=1] (hours)
+	@$(PY) workflow/sweep.py --sweep="$(SWEEP)" --seeds="$(SEEDS)" --methods="$(METHODS)" --runs="$(RUNS)" \
+	  --data-dir-studio="$(DATA_DIR_STUDIO)" --data-dir-carparts="$(DATA_DIR_CARPARTS)" \
+	  --data-dir-carvana="$(DATA_DIR_CARVANA)" --data-dir-folder="$(DATA_DIR_FOLDER)" \
+	  --jobs="$(JOBS)" $(if $(DRY_RUN),--dry-run)
 
 book: $(READY) ## the book from the results in the repository, without training
 	@$(PY) workflow/reproduce.py book --no-train $(ARGUMENTS)

@@ -1,0 +1,172 @@
+"""`make sweep`: a grid of runs, task by task, with progress, time left, and the failures at the end.
+
+    python workflow/sweep.py --sweep=main --data-dir-carparts=path/to/photographs --jobs=2 --seeds=0,1
+
+Interrupt it whenever you like: finished runs are kept, a begun one resumes from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import sweep_file
+from lock import only_one
+from mstl.config import TrainConfig
+from mstl.errors import InputError
+from sweep_plan import TaskPlan, is_finished, prepare, selected, task_plans
+from sweep_progress import SweepProgress
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCK, LOG = Path(".snakemake/sweep.lock"), Path("_build/sweep.log")
+SETTINGS = Path("_build/sweep.json")  # the options as Snakemake gets them
+POLL = 1.0  # seconds between looks at what the workers have written
+PATIENCE = 60.0  # seconds for workers to stop after an interruption
+
+
+def main() -> int:
+    """Command line; returns the exit status."""
+    os.chdir(ROOT)
+    # Started in the background by a shell, a process ignores SIGINT unless it says otherwise.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    options = parse_arguments()
+    try:
+        sweeps, configs = selected(options)
+        for sweep in sweeps:
+            for data, count in sweep.skipped.items():
+                folder = f"DATA_DIR_{data.upper()}"
+                print(f"{sweep.name}: {count} runs on {data} are left out; name its folder with {folder}")
+        if options["dry_run"]:
+            print(overview(configs))
+            return 0
+        if not configs:
+            return 0
+        print(f"Checking {len(configs)} runs ...", flush=True)
+        for sweep in sweeps:
+            sweep_file.check(sweep)
+        return run(options, configs)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nInterrupted. Finished runs are kept; the same command goes on from here.", file=sys.stderr)
+        return 130
+
+
+def parse_arguments() -> dict[str, Any]:
+    """The command line as the entries that `sweep_plan.selected` takes, ``jobs`` and ``dry_run``."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sweep", default="main", help="names in workflow/sweeps, or .yaml files")
+    for data in ("studio", "carparts", "carvana", "folder"):
+        parser.add_argument(f"--data-dir-{data}", help=f"folder of {data}")
+    parser.add_argument("--seeds", help="only these seeds, for instance 0,1")
+    parser.add_argument("--methods", help="only these methods, for instance mstl,oracle")
+    parser.add_argument("--runs", help="folder of all runs; default runs-<profile>")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="tasks at the same time")
+    parser.add_argument("--profile", default="workflow/profiles/default", help="Snakemake profile")
+    parser.add_argument("--dry-run", action="store_true", help="only say how many runs there are")
+    # Make hands over every variable, set or not: an empty one means the default.
+    return vars(parser.parse_args([a for a in sys.argv[1:] if not a.startswith("--") or not a.endswith("=")]))
+
+
+def overview(configs: list[TrainConfig]) -> str:
+    """One line a setting: its runs and how many of them are finished."""
+    runs, finished = Counter(), Counter()
+    variants: dict[str, set[str]] = {}
+    for c in configs:
+        setting = f"{c.data}/{c.setting} labels {c.labels}"
+        runs[setting] += 1
+        finished[setting] += is_finished(c)
+        variants.setdefault(setting, set()).add(c.variant)
+    width = max(map(len, runs), default=0)
+    lines = [
+        f"{setting:<{width}}  {n:4} runs of {len(variants[setting])} methods, {finished[setting]} finished"
+        for setting, n in runs.items()
+    ]
+    return "\n".join([*lines, f"{'together':<{width}}  {runs.total():4} runs, {finished.total()} finished"])
+
+
+def run(options: dict[str, Any], configs: list[TrainConfig]) -> int:
+    """Let Snakemake train what is not finished, and say how far it is; returns the exit status."""
+    try:
+        with only_one(LOCK, wait=False) as lock:
+            plans = task_plans(configs)
+            pending = prepare(plans)
+            progress = SweepProgress(configs, pending, options["jobs"])
+            process = start(options, lock)
+            try:
+                while process.poll() is None:
+                    time.sleep(POLL)
+                    progress.update()
+            except KeyboardInterrupt:
+                stop(process)
+                raise
+            finally:
+                progress.close()
+            return report(plans, process.returncode, progress)
+    except BlockingIOError:
+        holder = LOCK.read_text().strip()
+        raise InputError(
+            f"another `make sweep` is at work in {ROOT.name}/; wait for it, or `kill -- -{holder}`"
+        ) from None
+
+
+def start(options: dict[str, Any], lock) -> subprocess.Popen:
+    """Snakemake in a process group of its own, so that a signal can reach it and all its workers."""
+    SETTINGS.parent.mkdir(parents=True, exist_ok=True)
+    SETTINGS.write_text(json.dumps({n: v for n, v in options.items() if v} | {"checked": True}) + "\n")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/sweep.smk"]
+    command += ["--workflow-profile", options["profile"], "--scheduler", "greedy", "--nolock"]
+    command += ["--cores", str(max(1, options["jobs"])), "--configfile", str(SETTINGS), "--", "sweep"]
+    with LOG.open("w", encoding="utf-8") as log:
+        # The lock is handed down: it lives as long as Snakemake does, even if this process is killed.
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, process_group=0, pass_fds=(lock.fileno(),)
+        )
+    lock.seek(0)
+    lock.truncate()
+    lock.write(f"{process.pid}\n")
+    lock.flush()
+    return process
+
+
+def stop(process: subprocess.Popen) -> None:
+    """Ask Snakemake and all workers to stop, and wait until they have."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(PATIENCE)
+    except ProcessLookupError:
+        pass
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def report(plans: list[TaskPlan], status: int, progress: SweepProgress) -> int:
+    """Say how many runs are finished, which failed and why; returns the exit status."""
+    total = sum(len(plan.configs) for plan in plans)
+    finished = sum(is_finished(config) for plan in plans for config in plan.configs)
+    print(f"{finished} of {total} runs are finished.")
+    for failure in progress.failures:
+        print(f"  {failure.run}: FAILED: {failure.error}\n    log: {failure.log}")
+    if progress.failures:
+        print("The same command tries these again and keeps the others.")
+        return 1
+    if status or finished < total:
+        tail = LOG.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
+        print(f"Snakemake ended with status {status} (log: {LOG}):", *tail, sep="\n  ", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
