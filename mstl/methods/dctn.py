@@ -67,12 +67,13 @@ class DCTN(AdversarialMethod):
     :math:`\max(\hat p, 1 - \hat p)` ≥ ``pseudo``.
 
     Changed: the paper's F descends a confusion loss against :math:`D_{j^*}`; here it meets the gradient
-    reversal that all methods of this comparison share. The paper alternates adversarial
-    and pseudo-label phases and selects whole images; here the terms are summed, and pixels are selected,
-    because it is pixels that are classified. The released code differs from the paper (least-squares losses, one
-    weight a source for all images); the paper is followed.
+    reversal that all methods of this comparison share. The paper alternates adversarial and pseudo-label
+    phases and selects whole images; here the terms are summed, and pixels are selected, because it is pixels
+    that are classified. The released code has least-squares losses and one weight a source for all images;
+    where the two differ the paper is followed.
 
-    Source: Xu et al., "Deep cocktail network", CVPR 2018, framework and learning. Labelled target images are our setting.
+    Source: Xu et al., "Deep cocktail network", CVPR 2018, the parts on the framework and on learning. The
+    labelled target images are our setting.
     """
 
     name = "dctn"

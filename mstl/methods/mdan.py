@@ -38,8 +38,9 @@ class MDAN(AdversarialMethod):
 
     The paper is followed, not the authors' released code, where they differ. The code *adds*
     :math:`\mu\,\delta_j` to :math:`\ell_j` and leaves the sign to the reversal. Given the weights, the
-    extractor sees the same; but the weights then grow, not fall, with a source's likeness to the target. In its hard form the code takes :math:`\max_j \ell_j` and :math:`\min_j \delta_j` apart, of two
-    different sources; only one discriminator learns in a step.
+    extractor sees the same; but the weights then grow, not fall, with a source's likeness to the target. In
+    its hard form the code takes :math:`\max_j \ell_j` and :math:`\min_j \delta_j` apart, in general of two
+    different sources; and only one discriminator learns in a step.
 
     Source: Zhao et al., "Adversarial multiple source domain adaptation", NeurIPS 2018, section 4.
     The labelled target images, and the ramp, are ours.
