@@ -8,6 +8,7 @@ Interrupt it whenever you like: finished runs are kept, a begun one resumes from
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -140,15 +141,15 @@ def start(options: dict[str, Any], lock) -> subprocess.Popen:
 
 
 def stop(process: subprocess.Popen) -> None:
-    """Ask Snakemake and all workers to stop, and wait until they have."""
-    try:
+    """Ask Snakemake and all workers to stop, and wait until the last of them has."""
+    until = time.monotonic() + PATIENCE
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(PATIENCE)
-    except ProcessLookupError:
-        pass
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        while True:
+            process.poll()  # lets the system forget it, so that the group can become empty
+            time.sleep(0.1)
+            late = time.monotonic() > until
+            os.killpg(process.pid, signal.SIGKILL if late else 0)
 
 
 def report(plans: list[TaskPlan], status: int, progress: SweepProgress) -> int:
