@@ -8,7 +8,17 @@ import numpy as np
 import pandas as pd
 
 from mstl import comparison
-from mstl.comparison import COMBINE, NOT_RUN, OURS, ablation, best_rival, choose, family, gap_of
+from mstl.comparison import (
+    COMBINE,
+    NOT_RUN,
+    OURS,
+    ablation,
+    best_rival,
+    choose,
+    family,
+    gap_of,
+    variant_label,
+)
 from mstl.results import method_label
 
 SEEDS = 5  # a bar counts as tested with this many
@@ -168,7 +178,7 @@ def _against(scores, spent, rival: str | None, needed: float, seeds: int) -> dic
 
 def _named(variant: str) -> str:
     after = " (the best single source, named after the fact)" if family(variant) == "source_only" else ""
-    return method_label(variant) + after
+    return variant_label(variant) + after
 
 
 def _noted(row: dict[str, object], reached: str, note: str) -> dict[str, object]:

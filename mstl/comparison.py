@@ -15,7 +15,7 @@ import pandas as pd
 
 from mstl.bootstrap import paired_difference, two_way_bootstrap
 from mstl.errors import InputError
-from mstl.results import method_label
+from mstl.results import available, load, method_label
 
 SETTING = ["data", "recipe", "sources", "labels", "profile"]
 TUNING_SEEDS = (100, 101)  # their runs chose hyper-parameters, so they are never reported
@@ -54,6 +54,35 @@ def at_equal_time(variant: str) -> bool:
 def is_rival(variant: str) -> bool:
     """Whether a variant is neither ours (literal, best or ablated) nor the oracle, which sees all masks."""
     return family(variant) not in (LITERAL, OURS, "oracle")
+
+
+def variant_label(variant: str) -> str:
+    """What tables and figures call a variant: ``source combine, mean teacher, 800 steps``."""
+    name, *changes = variant.split("+")
+    words = {"mean_teacher=0": "no mean teacher", "mean_teacher=1": "mean teacher"}
+    spoken = []
+    for change in changes:
+        key, _, value = change.partition("=")
+        spoken.append(words.get(change) or {"steps": f"{value} steps", "source": value}.get(key, change))
+    return ", ".join([method_label(name), *spoken])
+
+
+def is_ablation(variant: str, base: str = OURS) -> bool:
+    """Whether a variant is ``base`` with something else changed than its steps."""
+    changes = variant.split("+")[1:]
+    return family(variant) == base and not all(change.startswith("steps=") for change in changes)
+
+
+def everything(folder: str, table: str) -> pd.DataFrame:
+    """``<folder>/<data>/<table>.csv`` of all data that have one.
+
+    Raises:
+        InputError: there is none.
+    """
+    names = available(folder)
+    if not names:
+        raise InputError(f"{folder} holds no results; fill it with `make sweep SWEEP=main`")
+    return pd.concat([load(folder, data, table) for data in names], ignore_index=True)
 
 
 def reported(table: pd.DataFrame, name: str = "the table") -> pd.DataFrame:
@@ -143,7 +172,7 @@ def setting_table(
             "equal time": ["yes" if at_equal_time(method) else "" for method in table.index],
         }
     )
-    return result.rename(index=method_label)
+    return result.rename(index=variant_label)
 
 
 def best_rival(cars: pd.DataFrame, ours: str = OURS, among: Iterable[str] | None = None) -> str | None:
@@ -174,6 +203,25 @@ def best_rival(cars: pd.DataFrame, ours: str = OURS, among: Iterable[str] | None
 def best_single_source(cars: pd.DataFrame, ours: str = OURS) -> str | None:
     """The best of the networks that saw one source each, named after the fact; None where none was run."""
     return best_rival(cars, ours, among=("source_only",))
+
+
+def top_rivals(cars: pd.DataFrame, number: int = 5, ours: str = OURS) -> list[str]:
+    """The ``number`` best rivals of one setting, one variant of each method, the best first."""
+    families = {family(v) for v in cars["method"].unique() if is_rival(v)}
+    best = [variant for name in families if (variant := best_rival(cars, ours, (name,)))]
+    means = _by_seed(cars)[best].mean() if best else pd.Series(dtype=float)
+    return list(means.sort_values(ascending=False).index[:number])
+
+
+def against_best(cars: pd.DataFrame, draws: int = DRAWS) -> pd.DataFrame:
+    """`paired` difference of `OURS` to the best rival of each setting, with a column ``rival``."""
+    rows = []
+    for _, scores in reported(cars, "cars").groupby(SETTING, sort=True):
+        rival = best_rival(scores)
+        if rival is not None and OURS in set(scores["method"]):
+            rows.append(paired(scores, OURS, rival, draws).assign(rival=rival))
+    columns = [*SETTING, "difference", "low", "high", "seeds", "dropped", "note", "rival"]
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
 
 
 def gap_closed(dice: float, target_only: float, oracle: float) -> float:
@@ -228,7 +276,7 @@ def ablation(cars: pd.DataFrame, base: str = OURS, draws: int = DRAWS) -> pd.Dat
     rows = []
     for key, scores in reported(cars, "cars").groupby(SETTING, sort=True):
         for variant in sorted(scores["method"].unique()):
-            if family(variant) == base and variant != base and not _only_steps(variant):
+            if is_ablation(variant, base):
                 result = _difference(*_sides(scores, variant, base), draws)
                 change = {"change": variant.removeprefix(f"{base}+")}
                 rows.append(dict(zip(SETTING, key, strict=True)) | change | result)
@@ -286,10 +334,6 @@ def _nothing() -> pd.DataFrame:
 def _by_seed(cars: pd.DataFrame) -> pd.DataFrame:
     """Mean Dice, seeds as rows and variants as columns; cars weigh alike."""
     return cars.pivot_table(index="seed", columns="method", values="dice", aggfunc="mean")
-
-
-def _only_steps(variant: str) -> bool:
-    return all(change.startswith("steps=") for change in variant.split("+")[1:])
 
 
 def _sides(cars: pd.DataFrame, first: str, second: str) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -29,11 +29,23 @@ MASK_COLOUR = np.array((0.90, 0.62, 0.0))
 # Front, cabin, rear, wheels, glass, lights, mirrors, and the foreign body of a chimera.
 PART_COLOURS = ("#0072B2", "#009E73", "#E69F00", "#444444", "#56B4E9", "#F0E442", "#CC79A7", "#B0B0B0")
 
+# References grey, rivals from amber to brown, ours blue; in the order of the tables.
 METHOD_COLOURS = {
     "target_only": PALETTE[7],
+    "source_only": "#9a9a9a",
     "source_combine": PALETTE[1],
-    "mstl": PALETTE[0],
-    "oracle": PALETTE[2],
+    "pooled_ensemble": "#a87900",
+    "dann": PALETTE[5],
+    "dann_per_source": "#f2a26b",
+    "mdan_hard": "#8c2d04",
+    "mdan_soft": "#c98b6b",
+    "m3sda": "#7a5c00",
+    "mfsan": "#e8743b",
+    "dctn": "#5c3317",
+    "consistency": "#d4b25e",
+    "mstl": PALETTE[4],
+    "mstl_plus": PALETTE[0],
+    "oracle": "#111111",
 }
 
 
@@ -58,17 +70,19 @@ def style() -> None:
 
 
 def order(methods: Sequence[str]) -> list[str]:
-    """Methods in the order of the tables: references from below, then the rest, the oracle last."""
-    known = ["target_only", "source_combine"]
-    names = sorted(
-        set(methods), key=lambda m: (m == "oracle", known.index(m) if m in known else len(known), m)
-    )
-    return names
+    """Methods in the order of the tables: references from below, rivals, ours, the oracle last."""
+    known = [name for name in METHOD_COLOURS if name != "oracle"]
+
+    def rank(method: str) -> tuple[bool, int, str]:
+        name = method.split("+")[0]
+        return name == "oracle", known.index(name) if name in known else len(known), method
+
+    return sorted(set(methods), key=rank)
 
 
 def colour(method: str) -> str:
     """The colour of a method, the same in every figure."""
-    return METHOD_COLOURS.get(method.split("+")[0], PALETTE[5])
+    return METHOD_COLOURS.get(method.split("+")[0], PALETTE[3])
 
 
 def to_picture(image: Tensor) -> np.ndarray:

@@ -28,6 +28,7 @@ OUTSIDE_TRAINING = (
     "bootstrap.py",
     "comparison.py",
     "comparison_plots.py",
+    "comparison_text.py",
     "bars.py",
     "diagnose.py",
     "diagnose_plots.py",
