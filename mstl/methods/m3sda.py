@@ -52,9 +52,9 @@ class M3SDA(base.Method):
 
     The mean of the J probabilities predicts (the paper's uniform weights).
 
-    X has one row for each place of F's coarsest map. The paper has one for each image; there, second moments
-    would rest on the few images of a batch, and sources that show parts of an object share places with the
-    target, not compositions. Places are also what the discriminators of the adversarial methods compare.
+    X has one row for each place of F's coarsest map, where the paper has one for each image. Sources that show
+    parts of an object share local features with the target and not the composition of whole images, and
+    places are what the discriminators of the adversarial methods compare, too.
 
     Where sources differ: powers are raw as printed, not central as in the public ports; the released digit
     code leaves its fourth source unaveraged. Losses are means over sources, where the paper has sums. The

@@ -22,8 +22,8 @@ class Hyperparameters(base.Hyperparameters):
     """Of the two alignments.
 
     Attributes:
-        weight: λ = γ, of both, after the ramp. The paper's 1 drowns the segmentation losses here, so it is
-            tuned like every method's own weight.
+        weight: λ = γ, of both, after the ramp. The paper's 1 cost Dice in the feasibility study (design
+            notes), so it is tuned like every method's own weight.
         gain: steepness of the ramp 2/(1+e^(-gain·progress)) - 1.
         places: rows of each domain in one kernel matrix, at most.
     """
@@ -55,9 +55,11 @@ class MFSAN(base.Method):
     with five Gaussian kernels in the biased estimator. The mean of the J probabilities predicts.
 
     :math:`H_j` is the paper's 1x1-3x3-1x1 block, on the coarsest map; the finer maps reach :math:`C_j` from F
-    directly. The paper pools :math:`H_j`'s map before the MMD; a decoder needs the map itself, and kernel
-    means of a batch's few pooled images are mostly noise, so places are the rows. They are drawn anew at
-    each step by a generator that depends on ``progress`` alone: equal arguments, equal losses.
+    directly. The paper pools :math:`H_j`'s map over each image; here its places are the rows. A decoder needs
+    the map itself, sources that show parts of an object share local features with the target and not the
+    composition of whole images, and places are what the discriminators of the adversarial methods compare,
+    too. They are drawn anew at each step by a generator that depends on ``progress`` alone: equal arguments,
+    equal losses.
 
     Where sources differ: the released code compares softmaxed *features* in the last term, the paper
     predictions, as here. Sums over sources are means, and all sources share one target batch, where the paper
