@@ -52,7 +52,7 @@ class M3SDA(base.Method):
 
     The mean of the J probabilities predicts (the paper's uniform weights).
 
-    X has one row for each place of F's coarsest map, where the paper has one for each image. Sources that show
+    X has one row for each place of F's coarsest map, where the paper has one an image. Sources that show
     parts of an object share local features with the target and not the composition of whole images, and
     places are what the discriminators of the adversarial methods compare, too.
 
