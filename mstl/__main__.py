@@ -1,4 +1,4 @@
-"""Command line: ``python -m mstl train|predict|collect|methods``."""
+"""Command line: ``python -m mstl train|predict|collect|diagnose|methods``."""
 
 from __future__ import annotations
 
@@ -10,18 +10,32 @@ from mstl.config import TrainConfig
 from mstl.errors import InputError
 
 
-def train(config: tyro.conf.OmitArgPrefixes[TrainConfig]) -> None:
-    """Train and evaluate one method on one task; go on where an interrupted run stopped."""
+def train(config: tyro.conf.OmitArgPrefixes[TrainConfig], film: int = 0) -> None:
+    """Train and evaluate one method on one task; go on where an interrupted run stopped.
+
+    Args:
+        config: what to train.
+        film: store attention maps for `diagnose` at log points at least FILM steps apart; 0 stores none.
+    """
+    from mstl.snapshots import Snapshots
     from mstl.train import train as run
 
-    print(run(config))
+    print(run(config, Snapshots(film) if film else None))
 
 
-def collect(runs: str = "runs", out: str = "results") -> None:
-    """Gather all finished runs below RUNS into the tidy tables below OUT."""
-    from mstl.results import collect as gather
+def collect(runs: str = "runs", out: str = "results", compact: bool = False) -> None:
+    """Gather all finished runs below RUNS into the tables below OUT; compact: means per car, for many runs."""
+    from mstl import results
 
-    for path in gather(runs, out):
+    for path in (results.collect_compact if compact else results.collect)(runs, out):
+        print(path)
+
+
+def diagnose(run: str, out: str = "results/grid", data_dir: str | None = None) -> None:
+    """Measure what the scores of a finished run do not show: heads, features, attention, best and worst."""
+    from mstl.diagnose import diagnose as measure
+
+    for path in measure(run, out, data_dir):
         print(path)
 
 
@@ -46,7 +60,14 @@ def main() -> None:
     """Entry point; bad input ends with one line and status 2."""
     try:
         tyro.extras.subcommand_cli_from_dict(
-            {"train": train, "predict": predict, "collect": collect, "methods": methods}, prog="mstl"
+            {
+                "train": train,
+                "predict": predict,
+                "collect": collect,
+                "diagnose": diagnose,
+                "methods": methods,
+            },
+            prog="mstl",
         )
     except InputError as error:
         print(f"mstl: {error}", file=sys.stderr)

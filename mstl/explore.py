@@ -6,7 +6,7 @@ Every state is drawn beforehand; a slider or a menu is linked in the browser to 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
@@ -61,6 +61,39 @@ def menu(pictures: Sequence[bytes], labels: Sequence[str], description: str) -> 
     stack = _stack(pictures, [""] * len(pictures))
     widgets.jslink((choice, "index"), (stack, "selected_index"))
     return widgets.VBox([choice, stack])
+
+
+def films(
+    films: Mapping[str, Sequence[bytes]], labels: Sequence[str], menu: str, slider: str
+) -> widgets.VBox:
+    """A menu of films and one slider over their frames: change the film and stay at the same moment.
+
+    Args:
+        films: from a name in the menu to its frames, PNG or JPEG bytes.
+        labels: a short text a frame, the same for all films.
+        menu: what the menu changes.
+        slider: what the slider changes.
+
+    Raises:
+        InputError: no film, no frame, or films of another length than ``labels``.
+    """
+    if not films:
+        raise InputError("films needs at least one film; got none")
+    for pictures in films.values():
+        _check(pictures, labels)
+    choice = widgets.Dropdown(
+        options=list(films), index=0, description=menu, style={"description_width": "initial"}
+    )
+    position = widgets.IntSlider(
+        value=0, min=0, max=len(labels) - 1, description=slider, readout=False,
+        style={"description_width": "initial"}, layout=widgets.Layout(width="min(100%, 28rem)"),
+    )  # fmt: skip
+    stacks = [_stack(pictures, labels) for pictures in films.values()]
+    for stack in stacks:
+        widgets.jslink((position, "value"), (stack, "selected_index"))
+    shown = widgets.Stack(stacks, selected_index=0)
+    widgets.jslink((choice, "index"), (shown, "selected_index"))
+    return widgets.VBox([choice, position, shown])
 
 
 def _stack(pictures: Sequence[bytes], labels: Sequence[str]) -> widgets.Stack:
