@@ -1,11 +1,8 @@
-"""Folders of one's own: any number of sources and a target, from the command line and from Python."""
+"""Folders of one's own: any number of sources and a target. The commands are tried in test_howto."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from itertools import combinations
 from pathlib import Path
 
@@ -191,15 +188,3 @@ def test_bad_domains_are_one_clear_error():
         task_of({"a": blobs("a", 4, SIZE, 0), "A ": blobs("b", 4, SIZE, 1)}, target)
     with pytest.raises(InputError, match="share an image"):
         task_of({"a": target.select(np.arange(3))}, target)
-
-
-def test_the_command_trains_on_folders(own, tmp_path):
-    command = "train --data folder --recipe own --data-dir mine --labels 2 --method source_combine"
-    subprocess.run(
-        [sys.executable, "-m", "mstl", *command.split(), "--profile", "tiny", "--steps", "2"],
-        cwd=tmp_path,
-        env=os.environ | {"MSTL_CACHE": str(tmp_path / "cache")},
-        check=True,
-    )
-    (images,) = tmp_path.glob("runs/folder/own/source_combine*/labels-2/seed-0/images.csv")
-    assert len(images.read_text().splitlines()) == 1 + 6  # a header, two images for validation, four for test
