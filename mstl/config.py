@@ -43,6 +43,16 @@ PROFILES: dict[str, Profile] = {
     "tiny": Profile(
         size=(32, 48), steps=20, batch_size=4, target_batch_size=4, width=4, log_every=5, checkpoint_every=10
     ),
+    # Many runs on few cores: the sweep. The width fills no vector register, but the step is the cheapest.
+    "grid": Profile(
+        size=(48, 72),
+        steps=400,
+        batch_size=4,
+        target_batch_size=6,
+        width=8,
+        log_every=50,
+        checkpoint_every=400,
+    ),
     "quick": Profile(size=(64, 96), steps=600, width=16),
     "full": Profile(
         size=(128, 192),
@@ -66,14 +76,16 @@ class TrainConfig:
         data: studio, carparts, carvana or folder.
         recipe: how sources and target are made: parts, parts-plain, views, views-styled or chimeras.
         sources: number J of sources; 0 is the recipe's own.
+        extra: sources to add: "useless" (noise), "harmful" (inverted masks) or both.
+        without: names of sources to leave out, "front" for instance.
         method: one of ``mstl.methods.METHODS``.
         labels: labelled target images.
         seed: of the splits, the initial weights and the batches.
-        profile: tiny (tests), quick (laptop) or full (GPU).
+        profile: tiny (tests), grid (many runs), quick (laptop) or full (GPU).
         data_dir: folder of the data, where it is not embedded.
         out: folder that holds all runs.
         overrides: hyper-parameters of the method, ``"attention=none strength=0.1"``.
-        mean_teacher: weight of the consistency with the averaged weights; 0 is off.
+        mean_teacher: weight of the consistency with the averaged weights; 0 is off, None as the method says.
         precision: auto, 32-true, bf16-mixed or 16-mixed.
         device: auto, cpu or cuda.
     """
@@ -81,6 +93,8 @@ class TrainConfig:
     data: str = "studio"
     recipe: str = "parts"
     sources: int = 0
+    extra: str = ""
+    without: str = ""
     method: str = "mstl"
     labels: int = 8
     seed: int = 0
@@ -93,7 +107,7 @@ class TrainConfig:
     width: int | None = None
     learning_rate: float | None = None
     ema: float | None = None
-    mean_teacher: float = 0.0
+    mean_teacher: float | None = None
     precision: str = "auto"
     device: str = "auto"
 
@@ -123,7 +137,7 @@ class TrainConfig:
                     f"{name} must be a number from {low:g} to {high:g}; got {value!r}"
                     + (" (in YAML write 1.0e-3, not 1e-3)" if isinstance(value, str) else "")
                 )
-        if self.mean_teacher > 0 and self.profiled("ema") == 0:
+        if self.mean_teacher and self.profiled("ema") == 0:
             raise InputError("mean_teacher > 0 needs averaged weights to teach: set ema > 0")
 
     def profiled(self, name: str) -> Any:
@@ -137,7 +151,7 @@ class TrainConfig:
         for field in fields(Profile):
             value = self.profiled(field.name)
             values[field.name] = list(value) if isinstance(value, tuple) else value
-        values["variant"] = self.variant
+        values |= {"variant": self.variant, "setting": self.setting}
         for elsewhere in ("out", "data_dir"):  # where files lie does not change a number
             del values[elsewhere]
         return values
@@ -158,20 +172,30 @@ class TrainConfig:
             seed=self.seed,
             size=self.profiled("size"),
             data_dir=self.data_dir,
+            extra=self.extra,
+            without=self.without,
         )
 
     @property
     def folder(self) -> Path:
-        """``<out>/<data>/<recipe>[-J]/<method>[+overrides]/labels-<n>/seed-<s>``."""
-        recipe = f"{self.recipe}-{self.sources}" if self.sources else self.recipe
-        path = Path(self.out) / self.data / recipe / self.variant
+        """``<out>/<data>/<setting>/<variant>/labels-<n>/seed-<s>``."""
+        path = Path(self.out) / self.data / self.setting / self.variant
         return path / f"labels-{self.labels}" / f"seed-{self.seed}"
+
+    @property
+    def setting(self) -> str:
+        """The recipe and what was changed about it, ``parts-2``, ``parts+harmful`` or ``parts~front``."""
+        number = f"-{self.sources}" if self.sources else ""
+        added = "".join(f"+{name}" for name in self.extra.split())
+        return self.recipe + number + added + "".join(f"~{name}" for name in self.without.split())
 
     @property
     def variant(self) -> str:
         """The method and what was changed about it, ``mstl+attention=none``: its name in tables."""
-        teacher = [f"mean_teacher={self.mean_teacher:g}"] if self.mean_teacher else []
-        return "+".join([self.method, *self.overrides.split(), *teacher])
+        changes = self.overrides.split()
+        changes += [f"mean_teacher={self.mean_teacher:g}"] if self.mean_teacher is not None else []
+        changes += [f"steps={self.steps}"] if self.steps is not None else []
+        return "+".join([self.method, *changes])
 
 
 def _one_of(name: str, value: str, allowed) -> None:

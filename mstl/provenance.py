@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 PACKAGE = Path(__file__).parent
-# Files that draw, read or describe results cannot change what a run computes.
+# Files (by the beginning of their names) that draw, read or describe results: no run depends on them.
 OUTSIDE_TRAINING = (
     "plots.py",
     "explore.py",
@@ -26,15 +26,13 @@ OUTSIDE_TRAINING = (
     "toys.py",
     "results.py",
     "bootstrap.py",
-    "comparison.py",
-    "comparison_plots.py",
-    "comparison_text.py",
     "bars.py",
-    "diagnose.py",
-    "diagnose_plots.py",
     "__main__.py",
     "project.py",
     "render/",
+    "comparison",
+    "diagnos",
+    "snapshots",
 )
 
 

@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mstl import methods, provenance
+from mstl.attention_scores import attention_entropy, scores, watched
 from mstl.config import TrainConfig
 from mstl.data.augment import to_float
 from mstl.data.batches import Batch, Batches
@@ -29,7 +31,11 @@ from mstl.probe import probe_accuracy
 from mstl.progress import Progress
 
 
-def train(config: TrainConfig, on_log: Callable[[Trainer], None] | None = None) -> Path:
+def train(
+    config: TrainConfig,
+    on_log: Callable[[Trainer], None] | None = None,
+    task: Task | None = None,
+) -> Path:
     """Train, evaluate and leave one run folder; do nothing if the same run is finished already.
 
     A run that was interrupted goes on from its last checkpoint, on the CPU to bit-identical weights.
@@ -38,6 +44,7 @@ def train(config: TrainConfig, on_log: Callable[[Trainer], None] | None = None) 
     Args:
         config: what to train.
         on_log: called with the trainer whenever a line of metrics is written.
+        task: sources and target, where they are at hand or of your own making; else ``config`` names them.
 
     Returns:
         The run's folder.
@@ -46,12 +53,12 @@ def train(config: TrainConfig, on_log: Callable[[Trainer], None] | None = None) 
         InputError: bad parameters or data, or the folder holds a run of another configuration.
     """
     folder = config.folder
-    methods.find(config.method)
-    task = config.task()
+    kind = methods.find(config.method)
+    task = config.task() if task is None else task
     identity = {
         "settings": config.settings(),
         "data_fingerprint": task.fingerprint(),
-        "source_fingerprint": provenance.source_fingerprint(),
+        "source_fingerprint": provenance.source_fingerprint(kind),
     }
     if is_finished(folder, identity):
         print(f"{folder}: finished already, nothing to do", flush=True)
@@ -120,8 +127,11 @@ class Trainer:
             self.model.mark_forward_method(name)
         decay = config.profiled("ema")
         self.averaged = (
-            AveragedModel(self.method, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
+            AveragedModel(self.method, multi_avg_fn=get_ema_multi_avg_fn(decay)).eval() if decay else None
         )
+        own_teacher = self.method.teacher if decay else 0.0
+        self.teacher = own_teacher if config.mean_teacher is None else config.mean_teacher
+        self.watched = watched(self.task)
         self.batches = Batches(
             self.task,
             batch_size=config.profiled("batch_size"),
@@ -143,7 +153,9 @@ class Trainer:
         self.method.train()
         # Fabric enters autocast by itself only for forward(), not for other marked methods on one device.
         with self.fabric.autocast():
-            losses = self.model.losses(batch, self.progress) | self._consistency(batch)
+            batch = self._taught(batch)
+            losses = self.model.losses(batch, self.progress)
+            losses |= self._consistency(batch, losses)
         self._zero_grad()
         self.fabric.backward(_sum(losses))
         for optimiser in self.optimisers:
@@ -225,7 +237,8 @@ class Trainer:
                 "seconds_evaluation": round(time.perf_counter() - start, 2),
                 "peak_memory_gib": memory,
                 "sources": [source.name for source in self.task.sources],
-                "domain_probe": self._probes(),
+                "domain_probe": self._probes("source_features"),
+                "domain_probe_attended": self._probes("attended_features"),
             },
         )
 
@@ -281,22 +294,37 @@ class Trainer:
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
 
-    def _consistency(self, batch: Batch) -> dict[str, Tensor]:
-        """Mean teacher: squared distance between predictions of the network and of its averaged weights."""
-        if self.config.mean_teacher == 0:
-            return {}
+    def _taught(self, batch: Batch) -> Batch:
+        """The batch with what the averaged weights predict on its target images, where there is a teacher."""
+        if self.teacher == 0:
+            return batch
         with torch.no_grad():
-            taught = self.averaged.module.predict(batch.target.plain).sigmoid()
-        weight = self.config.mean_teacher * ramp(self.progress)
-        return {
-            "consistency": weight
-            * (self.model.predict(batch.target.images).sigmoid() - taught).square().mean()
-        }
+            taught = {
+                id(target): replace(
+                    target, taught=self.averaged.module.predict(target.plain).float().sigmoid()
+                )
+                for target in batch.targets
+            }
+        return replace(batch, targets=tuple(taught[id(target)] for target in batch.targets))
+
+    def _consistency(self, batch: Batch, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Mean teacher: weighted squared distance between predictions of network and averaged weights.
+
+        Source: Tarvainen & Valpola, "Mean teachers are better role models", NeurIPS 2017.
+        """
+        if self.teacher == 0:
+            return {}
+        target = batch.target
+        distance = losses.get("consistency")
+        if distance is None:
+            distance = (self.model.predict(target.images).float().sigmoid() - target.taught).square().mean()
+        return {"consistency": self.teacher * ramp(self.progress) * distance}
 
     def _log_line(self, sums: dict[str, Tensor], count: int) -> dict[str, Any]:
         self.method.eval()
         with self.fabric.autocast():
             observed = self.model.observe(self.batches.at(self.step - 1), self.progress)
+            attention = self._attention()
         values = torch.stack([*sums.values(), *(v.detach().float() for v in observed.values())]).tolist()
         losses = {name: value / count for name, value in zip(sums, values, strict=False)}
         bad = [name for name, value in losses.items() if not math.isfinite(value)]
@@ -313,18 +341,31 @@ class Trainer:
             "loss": total,
         }
         line |= {f"loss_{name}": value for name, value in losses.items()}
-        return line | dict(zip(observed, values[len(sums) :], strict=True))
+        seen = dict(zip(observed, values[len(sums) :], strict=True))
+        self.method.adapt(seen)
+        return line | seen | attention
 
-    def _probes(self) -> dict[str, float]:
+    @torch.no_grad()
+    def _attention(self) -> dict[str, float]:
+        """Entropy of the attention, and with part maps how well it ranks each source's own part (AUC)."""
+        domain = self.task.validation if self.watched is None else self.watched.domain
+        maps = self.method.attention_maps(to_float(domain.images[:24].to(self.fabric.device)))
+        if maps is None:
+            return {}
+        if self.watched is None:
+            return {"attention_entropy": attention_entropy(maps).mean().item()}
+        return {k: v for k, v in scores(maps.cpu(), self.watched).items() if math.isfinite(v)}
+
+    def _probes(self, features: str) -> dict[str, float]:
+        """Accuracy of a fresh probe for every source, on what the method's function ``features`` returns."""
         method = self.method if self.averaged is None else self.averaged.module
+        read = getattr(method, features)
         result = {}
         for j, source in enumerate(self.task.sources):
-            if method.source_features(to_float(source.images[:1].to(self.fabric.device)), j) is None:
+            if read(to_float(source.images[:1].to(self.fabric.device)), j) is None:
                 return {}
             accuracy = probe_accuracy(
-                lambda images, j=j: method.source_features(images.to(self.fabric.device), j),
-                source,
-                self.task.test,
+                lambda images, j=j: read(images.to(self.fabric.device), j), source, self.task.test
             )
             result[source.name] = round(accuracy, 4)
         return result

@@ -43,8 +43,8 @@ plots.style()
 # %% tags=["parameters"] nbmake={"mock": {"height": 32, "width": 48}}
 seed: int = 0  # of the splits and of the windows
 labels: int = 8  # labelled target images
-height: int = 64  # of a target image in pixels, a multiple of 16
-width: int = 96  # of a target image in pixels, a multiple of 16
+height: int = 64  # of a target image in pixels, a multiple of 8
+width: int = 96  # of a target image in pixels, a multiple of 8
 
 # %% [markdown]
 # ## Local similarity

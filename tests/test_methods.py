@@ -40,10 +40,21 @@ def test_losses_are_finite_scalars_and_predictions_fit_the_image(name, sources):
 
 
 @pytest.mark.parametrize(
-    "overrides", ["", "fusion=gated", "attention=none", "adversarial=false", "discriminator=image"]
+    "overrides",
+    [
+        "",
+        "fusion=gated",
+        "fusion=cross",
+        "attention=none",
+        "adversarial=false",
+        "discriminator=image",
+        "stem=2",
+        "norm=domain",
+        "discriminator_reads=attended",
+    ],
 )
 def test_every_parameter_of_mstl_learns(overrides):
-    method = mstl(overrides=overrides).train()
+    method = mstl(overrides=f"heads_see_target=true {overrides}").train()
     losses = method.losses(batch_of(toy_task()), 0.5)
     torch.stack(tuple(losses.values())).sum().backward()
     assert [name for name, p in method.named_parameters() if p.grad is None] == []
@@ -72,7 +83,9 @@ def test_the_extractor_receives_the_reversed_gradient_and_the_discriminator_the_
     source, target = (
         method.subnetworks[0](x).features for x in (batch.source_images[0], batch.target.images)
     )
-    plain = domain_loss(method.discriminators[0](source), method.discriminators[0](target))
+    plain = domain_loss(
+        method.adversary.discriminators[0](source), method.adversary.discriminators[0](target)
+    )
     assert torch.allclose(adversarial, plain, atol=1e-6)
     factor = -0.7 * ramp(0.4)
     for reversed_, straight in zip(
@@ -82,7 +95,9 @@ def test_the_extractor_receives_the_reversed_gradient_and_the_discriminator_the_
     ):
         assert torch.allclose(reversed_, factor * straight, atol=1e-6)
     for left, right in zip(
-        gradients(method.discriminators, adversarial), gradients(method.discriminators, plain), strict=True
+        gradients(method.adversary.discriminators, adversarial),
+        gradients(method.adversary.discriminators, plain),
+        strict=True,
     ):
         assert torch.allclose(left, right, atol=1e-6)
 
@@ -114,7 +129,7 @@ def test_permuting_sources_and_their_subnetworks_changes_nothing():
     images = torch.randn(2, 3, 32, 48)
     before, predicted = method.losses(batch, 0.5), method.predict(images)
     order = [2, 0, 1]
-    for modules in (method.subnetworks, method.discriminators):
+    for modules in (method.subnetworks, method.adversary.discriminators):
         modules._modules = {str(k): modules[j] for k, j in enumerate(order)}
     permuted = replace(
         batch, source_images=batch.source_images[order], source_masks=batch.source_masks[order]
@@ -125,7 +140,7 @@ def test_permuting_sources_and_their_subnetworks_changes_nothing():
 
 
 def test_one_plain_source_reduces_mstl_to_source_combine():
-    options = "adversarial=false attention=none fusion=mean"
+    options = "adversarial=false attention=none fusion=mean heads_see_target=true"
     method, combine = mstl(1, overrides=options), build("source_combine", 1, True, SMALL, width=4).eval()
     combine.network.load_state_dict(method.subnetworks[0].state_dict())
     batch = batch_of(toy_task(1))
@@ -182,7 +197,10 @@ def test_unsynchronised_sub_networks_draw_their_own_target_and_do_not_fuse():
         ("mstl", "strength=strong", "not of type float"),
         ("mstl", "adversarial=1", "true or false"),
         ("mstl", "strength=-1", "must be ≥ 0"),
-        ("mstl", "prediction=fused fusion=mean", "needs a fused predictor"),
+        ("mstl", "discriminator_reads=everything", "choose from features"),
+        ("mstl", "attention=transferable", "choose from both"),
+        ("mstl", "stem=9", "stem=9 must be 0 to"),
+        ("mstl_plus", "aim=-1", "must be ≥ 0"),
     ],
 )
 def test_bad_methods_and_overrides_are_one_clear_error(name, overrides, message):

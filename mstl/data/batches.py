@@ -25,12 +25,14 @@ class TargetBatch:
         plain: float32 (m, 3, h, w), the same geometry without colour change: what a teacher sees.
         ids: int64 (m,) on the CPU, the row in ``task.labelled``, or len(labelled) + the row in
             ``task.unlabelled``.
+        taught: float32 (m, 1, h, w) in [0, 1], what a teacher predicts on ``plain``; None without a teacher.
     """
 
     images: Tensor
     masks: Tensor
     plain: Tensor
     ids: Tensor
+    taught: Tensor | None = None
 
 
 @dataclass(frozen=True)

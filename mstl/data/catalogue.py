@@ -49,7 +49,7 @@ def load(
 
     Args:
         data: ``studio``, ``carparts``, ``carvana`` or ``folder``.
-        size: height and width in pixels, multiples of 16.
+        size: height and width in pixels, multiples of 8.
         data_dir: the data's folder; without it studio is found in the clone or fetched,
             carparts and carvana are downloaded.
         cache_dir: where decoded images are kept; default MSTL_CACHE or the platform's cache folder.

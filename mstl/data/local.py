@@ -16,7 +16,8 @@ from mstl.data.catalogue import check_data, load, load_chimeras
 from mstl.data.domain import Domain
 from mstl.data.own import own_domains
 from mstl.data.splits import deal_cars, divide, image_names
-from mstl.data.store import check_working_size
+from mstl.data.spoil import left_out, spoiled
+from mstl.data.store import STRIDE, check_working_size
 from mstl.data.studio import CHIMERAS
 from mstl.data.styles import STYLES
 from mstl.data.task import Task
@@ -79,13 +80,13 @@ class Recipe:
 
 
 def window_size(size: tuple[int, int], layout: tuple[str, ...]) -> tuple[int, int]:
-    """Height and width of the windows at working ``size``: multiples of 16 up to half of each side.
+    """Height and width of the windows at working ``size``: multiples of 8 up to half of each side.
 
     Front, cabin and rear have square windows (wider ones show two parts at once), halves the full height.
     """
 
     def half(side: int) -> int:
-        return max(16, side // 32 * 16)
+        return max(STRIDE, side // (2 * STRIDE) * STRIDE)
 
     height, width = size
     if layout == car.LAYOUTS[2]:
@@ -205,6 +206,8 @@ def local_task(
     size: tuple[int, int] = (64, 96),
     data_dir: str | Path | None = None,
     cache_dir: str | Path | None = None,
+    extra: str = "",
+    without: str = "",
 ) -> Task:
     """J labelled sources and a target with ``labels`` labelled images, every split by car.
 
@@ -219,9 +222,11 @@ def local_task(
         sources: J; 0 is the recipe's own.
         labels: labelled target images, 0 to all training images.
         seed: of split and windows.
-        size: height and width of the target's images, multiples of 16.
+        size: height and width of the target's images, multiples of 8.
         data_dir: as in `load`.
         cache_dir: as in `load`.
+        extra: sources to add, of ``useless`` (noise) and ``harmful`` (inverted masks), separated by spaces.
+        without: names of the recipe's sources to leave out, separated by spaces.
 
     Raises:
         InputError: unknown data or recipe, J the recipe does not give, too few cars, more labels than
@@ -233,4 +238,5 @@ def local_task(
     number = RECIPES[recipe].number(recipe, data, sources)
     request = Request(data, number, seed, check_working_size(size), data_dir, cache_dir)
     made, whole, rows = RECIPES[recipe].make(request)
+    made = spoiled(left_out(made, without), extra, seed)
     return Task(f"{data}/{recipe}", made, **divide(whole, rows, labels, seed))

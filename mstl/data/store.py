@@ -26,7 +26,7 @@ from mstl.files import replacing
 from mstl.progress import progress
 
 _VERSION = "1"  # of the decoding below and of the cache file; change it with them
-STRIDE = 16  # largest factor by which a network here shrinks an image
+STRIDE = 8  # largest factor by which a U-Net of the default depth shrinks an image
 
 
 def cache_folder(cache_dir: str | Path | None = None) -> Path:
@@ -35,10 +35,10 @@ def cache_folder(cache_dir: str | Path | None = None) -> Path:
 
 
 def check_working_size(size: Size) -> Size:
-    """``size`` = (height, width) as integers, if networks can halve it four times.
+    """``size`` = (height, width) as integers, if a U-Net of four levels can halve it.
 
     Raises:
-        InputError: a side is not a positive multiple of 16.
+        InputError: a side is not a positive multiple of 8.
     """
     try:
         height, width = (int(side) for side in size)

@@ -13,6 +13,7 @@ from mstl.data.domain import Domain
 
 VISIBLE = 0.08  # a region that holds less of the car's pixels counts as hidden
 PURE = 0.6  # a window that holds relatively less of its own region shows the car, not the part
+FILLED = 0.1  # a window that shows less of its own region leaves next to nothing to segment
 
 
 def over(regions: np.ndarray, j: int, window: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -24,13 +25,14 @@ def over(regions: np.ndarray, j: int, window: tuple[int, int]) -> tuple[np.ndarr
         window: height and width.
 
     Returns:
-        Corners int64 (n, 2) by `place`, and bool (n,): the region holds 8 % of the regions' pixels
-        and 60 % of those in its window.
+        Corners int64 (n, 2) by `place`, and bool (n,): the region holds 8 % of the regions' pixels,
+        60 % of those in its window, and fills a tenth of the window.
     """
     own, others = regions[j], np.delete(regions, j, axis=0).any(0)
     corners = place(own, others, window)
     shown = own.sum((1, 2)) >= VISIBLE * np.maximum(regions.sum((0, 2, 3)), 1)
-    return corners, shown & (purity(own, others, corners, window) >= PURE)
+    filled = held(own, corners, window) >= FILLED * window[0] * window[1]
+    return corners, shown & filled & (purity(own, others, corners, window) >= PURE)
 
 
 def place(own: np.ndarray, others: np.ndarray, window: tuple[int, int]) -> np.ndarray:
@@ -46,8 +48,8 @@ def place(own: np.ndarray, others: np.ndarray, window: tuple[int, int]) -> np.nd
     """
     _, height, width = own.shape
     half = window[0] * window[1] // 2
-    held = window_sums(own.astype(np.int64), window)
-    loss = (np.abs(held - half) + window_sums(others.astype(np.int64), window)).astype(np.float64)
+    own_pixels = window_sums(own.astype(np.int64), window)
+    loss = (np.abs(own_pixels - half) + window_sums(others.astype(np.int64), window)).astype(np.float64)
     y, x = np.arange(height)[:, None], np.arange(width)
     pixels = np.maximum(own.sum((1, 2)), 1)
     centre_y, centre_x = (own * y).sum((1, 2)) / pixels, (own * x).sum((1, 2)) / pixels
@@ -94,8 +96,10 @@ def cut(domain: Domain, corners: np.ndarray, window: tuple[int, int]) -> Domain:
 
 def purity(own: np.ndarray, others: np.ndarray, corners: np.ndarray, window: tuple[int, int]) -> np.ndarray:
     """Own / (own + other) pixels in each window, float (n,), 0 where there are neither; args as `place`."""
-    n = np.arange(len(own))
-    held, rest = (
-        window_sums(w.astype(np.int64), window)[n, corners[:, 0], corners[:, 1]] for w in (own, others)
-    )
-    return held / np.maximum(held + rest, 1)
+    inside, rest = held(own, corners, window), held(others, corners, window)
+    return inside / np.maximum(inside + rest, 1)
+
+
+def held(region: np.ndarray, corners: np.ndarray, window: tuple[int, int]) -> np.ndarray:
+    """Pixels of ``region``, bool (n, h, w), inside window i of image i: int64 (n,)."""
+    return window_sums(region.astype(np.int64), window)[np.arange(len(region)), corners[:, 0], corners[:, 1]]

@@ -19,8 +19,8 @@ class Hyperparameters:
     Attributes:
         width: channels at full resolution; doubled at each of the ``depth`` levels.
         depth: resolutions of the U-Net; the coarsest is 2^(depth-1) times smaller than the image.
-        norm: ``group`` (default), ``batch`` or ``none``. Batch statistics over concatenated domains
-            collapsed runs (design notes), so they are not the default.
+        norm: ``group`` (default), ``batch``, ``domain`` (batch statistics for each domain) or ``none``. Batch
+            statistics over concatenated domains collapsed runs (design notes), so they are not the default.
         encoder: ``unet`` or a torchvision ResNet (``resnet18``, ``resnet34``, ``resnet50``).
         pretrained: load torchvision's ImageNet weights into a ResNet encoder.
     """
@@ -31,7 +31,7 @@ class Hyperparameters:
     encoder: str = "unet"
     pretrained: bool = False
 
-    def networks(self, sources: int, attention: str = "none") -> SubNetworks:
+    def networks(self, sources: int, attention: str = "none", stem: int = 0) -> SubNetworks:
         """``sources`` fresh U-Nets of this size, with attention where a method asks for it."""
         return SubNetworks(
             sources,
@@ -41,6 +41,7 @@ class Hyperparameters:
             attention=attention,
             encoder=self.encoder,
             weights="DEFAULT" if self.pretrained else None,
+            stem=stem,
         )
 
 
@@ -64,6 +65,8 @@ class Method(nn.Module, ABC):
     synchronised: bool = True
     #: train on the masks of all target training images (the upper reference)
     all_labels: bool = False
+    #: weight of the consistency with the averaged weights (mean teacher) where the run does not set one
+    teacher: float = 0.0
 
     def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
         super().__init__()
@@ -71,7 +74,11 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Named 0-d losses whose sum is minimised; ``progress`` in [0, 1] is the share of training done."""
+        """Named 0-d losses whose sum is minimised; ``progress`` in [0, 1] is the share of training done.
+
+        Where ``batch.target.taught`` is set a method may return ``consistency``, its distance from the
+        teacher, in a form of its own; the loop weighs it. Of other methods the loop compares `predict`.
+        """
 
     @abstractmethod
     def predict(self, images: Tensor) -> Tensor:
@@ -89,8 +96,19 @@ class Method(nn.Module, ABC):
         """Diagnostics of one batch, written to the log and without effect on training."""
         return {}
 
+    def adapt(self, observed: dict[str, float]) -> None:
+        """React to what `observe` measured, once a log point; what changes must lie in buffers."""
+
     def source_features(self, images: Tensor, source: int) -> Tensor | None:
         """Feature map (n, c, h', w') in which source ``source`` and the target are compared, or None."""
+        return None
+
+    def attended_features(self, images: Tensor, source: int) -> Tensor | None:
+        """The same feature map after attention, or None where there is no attention."""
+        return None
+
+    def attention_maps(self, images: Tensor) -> Tensor | None:
+        """Attention weight at each place of the coarsest features, (J, n, 1, h', w'), or None."""
         return None
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mstl.errors import InputError
 from mstl.nn.attention import LocalAttention
 from mstl.nn.resnet import ResNetEncoder
-from mstl.nn.unet import Encoder, Predictor
+from mstl.nn.unet import DomainNorm, Encoder, Predictor
 
 
 class SubNetworkOutput(NamedTuple):
@@ -61,7 +61,11 @@ class SubNetwork(nn.Module):
         """Both sides of an image must be multiples of this."""
         return self.encoder.stride
 
-    def forward(self, images: Tensor) -> SubNetworkOutput:
+    def forward(self, images: Tensor, domain: int = 1) -> SubNetworkOutput:
+        """``domain`` 0 is the source, 1 the target; it matters to ``norm="domain"`` alone."""
+        for module in self.modules():
+            if isinstance(module, DomainNorm):
+                module.domain = domain
         features = self.encoder(images)
         weighted = [attend(f) for attend, f in zip(self.attention, features, strict=True)]
         attended, maps = (tuple(values) for values in zip(*weighted, strict=True))
@@ -78,6 +82,7 @@ class SubNetworks(nn.ModuleList):
         attention: mode of :class:`LocalAttention`.
         encoder: "unet" or the name of a ResNet ("resnet18", "resnet34", "resnet50").
         weights: pre-trained weights of the ResNet, None or "DEFAULT".
+        stem: levels of the U-Net encoder, from the finest, that all sub-networks share.
 
     Shape: images (n, 3, h, w) → tuple of J :class:`SubNetworkOutput`. One tensor through all sub-networks is
     what the multi-source domain independent strategy asks for on the target.
@@ -93,6 +98,7 @@ class SubNetworks(nn.ModuleList):
         attention: str = "both",
         encoder: str = "unet",
         weights: str | None = None,
+        stem: int = 0,
     ) -> None:
         if sources < 1:
             raise InputError(f"the number of sources must be at least 1; got {sources}")
@@ -104,7 +110,12 @@ class SubNetworks(nn.ModuleList):
                 return Encoder(width, depth or 4, norm)
             return ResNetEncoder(encoder, weights, depth or 5, None if weights else norm)
 
+        if stem and (encoder != "unet" or not 0 <= stem <= (depth or 4)):
+            raise InputError(f"stem={stem} must be 0 to {depth or 4}, and needs the U-Net encoder")
         super().__init__(SubNetwork(extractor(), attention, norm) for _ in range(sources))
+        for network in list(self)[1:]:
+            for level in range(stem):
+                network.encoder.levels[level] = self[0].encoder.levels[level]
 
     @property
     def channels(self) -> tuple[int, ...]:

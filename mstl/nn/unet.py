@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from mstl.errors import InputError
 
-NORMS = ("group", "batch", "none")
+NORMS = ("group", "batch", "domain", "none")
 
 
 def check_size(size: tuple[int, int], stride: int) -> None:
@@ -33,10 +33,28 @@ def group_count(channels: int) -> int:
     return next(groups for groups in range(most, 0, -1) if channels % groups == 0)
 
 
-def normalisation(norm: str, channels: int) -> nn.Module:
-    """The layer named by ``norm``: "group" (default everywhere), "batch" or "none".
+class DomainNorm(nn.Module):
+    """Batch normalisation with statistics, scale and offset of its own for the source and for the target.
 
-    Batch statistics mix whatever domains share a batch; group statistics belong to one image.
+    ``domain`` says which pair is used: 0 the source's, 1 the target's, where it starts. Sub-networks set it.
+
+    Source: Chang et al., "Domain-specific batch normalization", CVPR 2019.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.domain = 1
+        self.norms = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norms[self.domain](x)
+
+
+def normalisation(norm: str, channels: int) -> nn.Module:
+    """The layer named by ``norm``: "group" (default everywhere), "batch", "domain" or "none".
+
+    Batch statistics mix whatever domains share a batch; group statistics belong to one image; with "domain"
+    source and target have batch statistics each.
 
     Raises:
         InputError: an unknown name.
@@ -45,6 +63,8 @@ def normalisation(norm: str, channels: int) -> nn.Module:
         return nn.GroupNorm(group_count(channels), channels)
     if norm == "batch":
         return nn.BatchNorm2d(channels)
+    if norm == "domain":
+        return DomainNorm(channels)
     if norm == "none":
         return nn.Identity()
     raise InputError(f"norm must be one of {', '.join(NORMS)}; got {norm!r}")
@@ -73,7 +93,7 @@ class Encoder(nn.Module):
     Args:
         width: channels of the finest level.
         depth: number of levels.
-        norm: "group", "batch" or "none".
+        norm: "group", "batch", "domain" or "none".
         in_channels: channels of the images.
 
     Shape:
@@ -112,7 +132,7 @@ class Decoder(nn.Module):
 
     Args:
         channels: channels of the maps, fine to coarse (``encoder.channels``).
-        norm: "group", "batch" or "none".
+        norm: "group", "batch", "domain" or "none".
 
     Shape:
         tuple of maps (n, channels[l], h/2^l, w/2^l), fine to coarse → (n, channels[0], h, w).

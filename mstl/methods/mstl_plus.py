@@ -1,0 +1,184 @@
+"""MSTL+: the paper's five ideas in the form that measurements favour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mstl.data.batches import Batch
+from mstl.errors import InputError
+from mstl.methods import mstl
+from mstl.methods.adversary import Adversary
+from mstl.nn import SubNetworkOutput, ramp
+
+AGREE = 0.1  # foreground shares that differ by so much belong to domains that must not be aligned
+MOMENTUM = 0.98  # of running estimates
+
+
+@dataclass(frozen=True)
+class Hyperparameters(mstl.Hyperparameters):
+    """The switches of MSTL with other defaults, and what is new.
+
+    Attributes:
+        attention: also ``transferable``: places that the discriminator cannot tell apart weigh more.
+        with_labels: play the adversarial game although labelled target images exist.
+        aim: gradient ratio to which the strength is led; 0 keeps ``strength``.
+        agreement: weaken the game of a source whose foreground share differs from the target's predicted one.
+        consensus: weigh sources by how near their heads are to the median head on target images.
+        sharpness: of these weights; 0 is equal weights.
+        consistency: weight of the heads' distance from the averaged weights' prediction, with labels.
+    """
+
+    heads_see_target: bool = True
+    prediction: str = "all"
+    attention: str = "none"
+    with_labels: bool = False
+    aim: float = 0.15
+    agreement: bool = True
+    consensus: bool = True
+    sharpness: float = 1.0
+    consistency: float = 5.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("aim", "sharpness", "consistency"):
+            if getattr(self, key) < 0:
+                raise InputError(f"{key}={getattr(self, key)} must be ≥ 0")
+
+    @staticmethod
+    def attentions() -> tuple[str, ...]:
+        return (*mstl.Hyperparameters.attentions(), "transferable")
+
+
+class MSTLPlus(mstl.MSTL):
+    r"""MSTL with its choices made from what a run can see, never from masks it must not see.
+
+    * *Sub-networks*: heads learn from the labelled target images, too, and predict together with the fused
+      predictor.
+    * *Synchronised batch*: every head follows the prediction of the averaged weights on the shared
+      target batch, :math:`\mathcal L_{con} = \frac1J \sum_j \overline{(\sigma(P_j) - \bar p)^2}`. Only with
+      labelled target images: without any it spreads errors.
+    * *Fusion*: weights :math:`w = \mathrm{softmax}_j(-\kappa\, d_j / \mathrm{median}_k d_k)`, with
+      :math:`d_j` the mean distance of head j's probabilities from the median head's on target images. They
+      weigh heads in the prediction and sources in the loss, so a harmful source is outvoted.
+    * *Adversary*: played where no target label exists, its strength led to a gradient ratio (``aim``), and
+      closed for a source whose foreground share is far from the target's predicted one: aligning domains
+      whose label shares differ must raise the target error (Zhao et al., ICML 2019, theorem 4.9).
+    * *Attention*: off by default (ablation); ``transferable`` is
+      :math:`a_j = 1 + H(D_j(f_j)) - \overline{H(D_j(f_j))}` with the discriminator's entropy H in bits, at
+      every scale, in the spirit of Wang et al., AAAI 2019.
+    """
+
+    name = "mstl_plus"
+    Hyperparameters = Hyperparameters
+
+    def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
+        super().__init__(hyper, sources, labelled)
+        self.teacher = hyper.consistency if labelled else 0.0
+        self.register_buffer("distances", torch.ones(sources))
+        self.register_buffer("source_shares", torch.full((sources,), 0.5))
+        self.register_buffer("target_share", torch.tensor(0.5))
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("seen", torch.zeros(()))
+
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        self._check_sources(batch)
+        pairs = [self._pair(j, batch) for j in range(self.sources)]
+        if self.training:
+            self._estimate(batch, pairs)
+        losses = self._task_losses(batch, pairs)
+        if self.adversary is not None:
+            losses["adversarial"] = self._adversarial_loss(pairs, progress)
+            self.adversary.remember(self._judged(pairs))
+        if batch.target.taught is not None:
+            losses["consistency"] = self._consistency(batch, [target for _, target in pairs])
+        return losses
+
+    @property
+    def weights(self) -> Tensor:
+        """Weight of every source, (J,), sum 1."""
+        if not self.hyper.consensus:
+            return torch.full_like(self.distances, 1 / self.sources)
+        relative = self.distances / self.distances.median().clamp(min=1e-6)
+        return torch.softmax(-self.hyper.sharpness * relative, dim=0)
+
+    def adapt(self, observed: dict[str, float]) -> None:
+        """Lead the strength towards the gradient ratio that is aimed at, by a factor 2 at most each time."""
+        ratio = observed.get("gradient_ratio", 0.0)
+        if self.hyper.aim and ratio > 0:
+            self.scale.mul_(min(2.0, max(0.5, self.hyper.aim / ratio))).clamp_(0.02, 20.0)
+
+    def observe(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        seen = super().observe(batch, progress)
+        return seen | {f"weight_{j}": weight for j, weight in enumerate(self.weights)}
+
+    def _layers(self) -> str:
+        return "none" if self.hyper.attention == "transferable" else self.hyper.attention
+
+    def _make_adversary(self, channels: int) -> Adversary | None:
+        self.plays = self.hyper.adversarial and (self.hyper.with_labels or not self.labelled)
+        # Transferable attention needs discriminators even where nobody plays against them.
+        if not self.plays and self.hyper.attention != "transferable":
+            return None
+        hyper = self.hyper
+        return Adversary(self.sources, channels, hyper.discriminator, hyper.updates, hyper.bank)
+
+    def _run(self, j: int, images: Tensor, domain: int = 1) -> SubNetworkOutput:
+        if self.hyper.attention != "transferable":
+            return super()._run(j, images, domain)
+        network = self.subnetworks[j]
+        maps = network.encoder(images)
+        weight = self._transferable(j, maps[-1])
+        weights = tuple(F.interpolate(weight, size=f.shape[-2:], mode="nearest") for f in maps)
+        attended = tuple(f * w.to(f.dtype) for f, w in zip(maps, weights, strict=True))
+        return SubNetworkOutput(maps[-1], attended, weights, network.predictor(attended))
+
+    @torch.no_grad()
+    def _transferable(self, j: int, features: Tensor) -> Tensor:
+        """1 + entropy of the discriminator at each place - its mean over the image, (n, 1, h', w')."""
+        discriminator = self.adversary.discriminators[j]
+        training = discriminator.training
+        discriminator.eval()  # looking must not move the running moments
+        p = discriminator(features.detach()).float().sigmoid().clamp(1e-6, 1 - 1e-6)
+        discriminator.train(training)
+        entropy = -(p * p.log2() + (1 - p) * (1 - p).log2())
+        if entropy.shape[-2:] != features.shape[-2:]:  # a discriminator of whole images
+            return torch.ones_like(features[:, :1])
+        return 1 + entropy - entropy.mean(dim=(-2, -1), keepdim=True)
+
+    @torch.no_grad()
+    def _estimate(self, batch: Batch, pairs: list[mstl.Pair]) -> None:
+        """Running estimates of the heads' distances from their median and of foreground shares."""
+        heads = torch.stack([target.logits.float().sigmoid() for _, target in pairs])
+        median = heads.quantile(0.5, dim=0)
+        rate = torch.clamp(1 / (self.seen + 1), min=1 - MOMENTUM)
+        self.seen += 1
+        self.distances.lerp_((heads - median).abs().mean(dim=(1, 2, 3, 4)), rate)
+        self.source_shares.lerp_(batch.source_masks.mean(dim=(1, 2, 3, 4)), rate)
+        self.target_share.lerp_(heads.mean(), rate)
+
+    def _strength(self, progress: float) -> float | Tensor:
+        if not self.plays:
+            return 0.0
+        strength = self.hyper.strength * self.scale * ramp(progress, self.hyper.gain)
+        if not self.hyper.agreement:
+            return strength.expand(self.sources)
+        apart = (self.source_shares - self.target_share).abs()
+        return strength * (1 - apart / AGREE).clamp(min=0)
+
+    def _mean_of_heads(self, heads: Tensor) -> Tensor:
+        return torch.einsum("j,jnchw->nchw", self.weights.to(heads.dtype), heads)
+
+    def _source_loss(self, losses: Tensor) -> Tensor:
+        return (self.weights.to(losses.dtype) * losses).sum()
+
+    def _consistency(self, batch: Batch, outputs: list[SubNetworkOutput]) -> Tensor:
+        return torch.stack(
+            [
+                (output.logits.float().sigmoid() - target.taught).square().mean()
+                for output, target in zip(outputs, batch.targets, strict=True)
+            ]
+        ).mean()

@@ -1,0 +1,139 @@
+"""What MSTL+ adds: weights without labels, a game it may leave, a strength it leads."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import toy_task
+
+from mstl.data.augment import Augment
+from mstl.data.batches import Batches
+from mstl.methods import build
+
+
+def plus(sources=3, labelled=True, overrides="", seed=0):
+    torch.manual_seed(seed)
+    return build("mstl_plus", sources, labelled, f"depth=3 {overrides}", width=4)
+
+
+def batch_of(task):
+    return next(Batches(task, batch_size=3, target_batch_size=4, augment=Augment.none()))
+
+
+def test_equal_heads_have_equal_weights_and_a_head_that_disagrees_is_outvoted():
+    method = plus(4)
+    assert torch.allclose(method.weights, torch.full((4,), 0.25))
+    method.distances.copy_(torch.tensor([0.02, 0.02, 0.02, 0.4]))
+    assert method.weights.sum() == pytest.approx(1)
+    assert method.weights[3] < 1e-6
+    assert torch.allclose(method.weights[:3], torch.full((3,), 1 / 3), atol=1e-6)
+
+
+def test_weights_do_not_depend_on_the_scale_of_the_distances():
+    method = plus(3)
+    method.distances.copy_(torch.tensor([0.1, 0.2, 0.3]))
+    before = method.weights.clone()
+    method.distances.mul_(7)
+    assert torch.allclose(before, method.weights)
+
+
+def test_inverting_a_head_is_noticed_without_a_single_label():
+    method, task = plus(3, labelled=False), toy_task(3, labels=0)
+    method.train()
+    with torch.no_grad():
+        for network in method.subnetworks:  # three heads of one opinion ...
+            network.load_state_dict(method.subnetworks[0].state_dict())
+            network.predictor.head.weight.mul_(20)
+        method.subnetworks[1].predictor.head.weight.neg_()  # ... but one says the opposite
+        method.subnetworks[1].predictor.head.bias.neg_()
+    method.losses(batch_of(task), 0.5)
+    assert method.weights.argmin() == 1
+    assert method.weights[1] < 1e-3
+
+
+def test_without_consensus_the_prediction_is_the_mean_of_heads():
+    method = plus(overrides="consensus=false prediction=heads").eval()
+    method.distances.copy_(torch.tensor([0.0, 1.0, 9.0]))
+    images = torch.randn(2, 3, 32, 48)
+    heads = torch.stack([network(images).logits for network in method.subnetworks])
+    assert torch.allclose(method.predict(images), heads.mean(0), atol=1e-6)
+
+
+def test_the_game_is_played_only_without_labels_unless_asked_for():
+    assert plus(labelled=True).adversary is None
+    assert plus(labelled=False).adversary is not None
+    assert plus(labelled=True, overrides="with_labels=true").adversary is not None
+    assert plus(labelled=False, overrides="adversarial=false").adversary is None
+
+
+def test_domains_of_other_foreground_share_are_not_aligned():
+    method = plus(labelled=False)
+    method.target_share.fill_(0.2)
+    method.source_shares.copy_(torch.tensor([0.2, 0.25, 0.45]))
+    strength = method._strength(1.0)
+    full = method.hyper.strength
+    assert strength[0] == pytest.approx(full, rel=1e-3)
+    assert strength[1] == pytest.approx(full / 2, rel=1e-3)
+    assert strength[2] == 0
+
+
+def test_strength_follows_the_gradient_ratio_in_small_steps_and_stays_in_its_bounds():
+    method = plus(labelled=False, overrides="aim=0.15")
+    method.adapt({"gradient_ratio": 0.3})
+    assert method.scale == pytest.approx(0.5)
+    method.adapt({"gradient_ratio": 0.15})
+    assert method.scale == pytest.approx(0.5)
+    method.adapt({"gradient_ratio": 1e-6})
+    assert method.scale == pytest.approx(1.0)
+    for _ in range(20):
+        method.adapt({"gradient_ratio": 1e-6})
+    assert method.scale == pytest.approx(20.0)
+    method.adapt({})
+    fixed = plus(labelled=False, overrides="aim=0")
+    fixed.adapt({"gradient_ratio": 3.0})
+    assert fixed.scale == 1
+
+
+def test_heads_that_say_what_the_teacher_says_have_no_consistency_loss():
+    method, batch = plus(), batch_of(toy_task())
+    with torch.no_grad():
+        for network in method.subnetworks:
+            network.load_state_dict(method.subnetworks[0].state_dict())
+        taught = method.subnetworks[0](batch.target.images).logits.sigmoid()
+    target = replace(batch.target, taught=taught)
+    losses = method.losses(replace(batch, targets=(target,) * 3), 0.5)
+    assert losses["consistency"].item() == pytest.approx(0, abs=1e-10)
+    other = replace(target, taught=1 - taught)
+    assert method.losses(replace(batch, targets=(other,) * 3), 0.5)["consistency"] > 1e-4
+    assert "consistency" not in method.losses(batch, 0.5)
+
+
+def test_transferable_attention_is_uniform_where_the_discriminator_knows_nothing():
+    method = plus(overrides="attention=transferable").eval()
+    images = torch.randn(2, 3, 32, 48)
+    maps = method.attention_maps(images)
+    assert maps.shape == (3, 2, 1, 8, 12)
+    assert torch.allclose(maps.mean(dim=(-2, -1)), torch.ones(3, 2, 1), atol=1e-5)
+    with torch.no_grad():
+        for d in method.adversary.discriminators:
+            d.layers[-1].weight.zero_()
+            d.layers[-1].bias.zero_()
+    assert torch.allclose(method.attention_maps(images), torch.ones(3, 2, 1, 8, 12))
+    plain = torch.stack([network(images).logits for network in method.subnetworks])
+    assert torch.allclose(method._run(1, images).logits, plain[1], atol=1e-6)
+
+
+def test_places_the_discriminator_is_sure_about_weigh_less():
+    method = plus(1, overrides="attention=transferable").eval()
+    features = torch.zeros(1, method.subnetworks.channels[-1], 1, 2)
+    features[..., 1] = 3.0
+    discriminator = method.adversary.discriminators[0]
+    p = discriminator(features).sigmoid().flatten()
+    unsure = (p - 0.5).abs().argmin()
+    assert method._transferable(0, features).flatten().argmax() == unsure
+
+
+def test_one_source_has_weight_one():
+    method = plus(1)
+    method.distances.fill_(0.3)
+    assert method.weights.tolist() == [1.0]

@@ -1,0 +1,53 @@
+"""Useless and harmful sources, and sources left out."""
+
+import pytest
+import torch
+from conftest import blobs
+
+from mstl.data.spoil import harmful, left_out, spoiled, useless
+from mstl.data.styles import STYLES
+from mstl.errors import InputError
+
+SOURCES = tuple(blobs(name, 8, (16, 24), seed) for seed, name in enumerate(("front", "rear")))
+
+
+def test_harmful_masks_are_the_complement_of_the_mirrored_ones():
+    bad = harmful(SOURCES[0], 0)
+    assert torch.equal(bad.masks.flip(-1), 1 - SOURCES[0].masks)
+    assert torch.equal(bad.images.flip(-1), STYLES[-1](SOURCES[0].images, SOURCES[0].masks))
+
+
+def test_useless_masks_have_nothing_to_do_with_the_images():
+    like = blobs("front", 400, (16, 24), 0)
+    bad = useless(like, 3)
+    brightness = bad.images.float().mean(1, keepdim=True)
+    correlation = torch.corrcoef(torch.stack((brightness.flatten(), bad.masks.float().flatten())))[0, 1]
+    assert abs(correlation) < 0.05
+    assert 0.3 < bad.masks.float().mean() < 0.7
+    assert torch.equal(bad.images, useless(like, 3).images)
+    assert not torch.equal(bad.images, useless(like, 4).images)
+
+
+def test_extra_sources_come_last_and_leave_the_others_alone():
+    made = spoiled(SOURCES, "useless harmful", 0)
+    assert [source.name for source in made] == ["front", "rear", "useless", "harmful"]
+    assert made[:2] == SOURCES
+    assert spoiled(SOURCES, "", 0) == SOURCES
+
+
+def test_a_source_is_left_out_by_its_name():
+    assert [source.name for source in left_out(SOURCES, "front")] == ["rear"]
+    assert left_out(SOURCES, "") == SOURCES
+
+
+@pytest.mark.parametrize("extra", ["noise", "harmful harmful", "useless,harmful"])
+def test_unknown_extra_sources_are_one_clear_error(extra):
+    with pytest.raises(InputError, match="useless, harmful at most once"):
+        spoiled(SOURCES, extra, 0)
+
+
+def test_leaving_out_what_is_not_there_or_everything_is_one_clear_error():
+    with pytest.raises(InputError, match="there are front, rear"):
+        left_out(SOURCES, "roof")
+    with pytest.raises(InputError, match="leaves no source"):
+        left_out(SOURCES, "front rear")
