@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,15 @@ import pandas as pd
 from mstl.bootstrap import Interval, two_way_bootstrap
 from mstl.errors import InputError
 from mstl.files import replacing
+from mstl.progress import progress
 
+# Columns besides the keys that every table of this name has.
+COLUMNS = {
+    "runs": ("dice", "iou", "seconds"),
+    "images": ("car", "dice", "iou"),
+    "cars": ("car", "dice", "iou"),
+}
+COLUMNS |= {"curves": ("step", "progress", "seconds")}
 RUN_KEYS = ["data", "recipe", "sources", "method", "labels", "seed", "profile"]
 
 
@@ -30,43 +40,156 @@ def collect(runs: str = "runs", out: str = "results") -> list[Path]:
     Raises:
         InputError: no finished run, or a run folder that cannot be read.
     """
-    manifests = sorted(Path(runs).glob("**/manifest.json"))
-    if not manifests:
-        raise InputError(
-            f"no finished run below {runs}; train one with `python -m mstl train` or `make reproduce`"
-        )
-    unfinished = len(list(Path(runs).glob("**/config.json"))) - len(manifests)
-    read = [_read_run(manifest) for manifest in manifests]
+    read = [_read_run(folder) for folder in _finished(runs)]
     written = []
     for data in sorted({run["data"] for run, _, _ in read}):
         chosen = [entry for entry in read if entry[0]["data"] == data]
+        keys = [{name: run[name] for name in RUN_KEYS} for run, _, _ in chosen]
         tables = {
             "runs": pd.DataFrame([run for run, _, _ in chosen]),
-            "images": pd.concat([images for _, images, _ in chosen], ignore_index=True),
-            "curves": pd.concat([curves for _, _, curves in chosen], ignore_index=True),
+            "images": _stack(keys, [images for _, images, _ in chosen]),
+            "curves": _stack(keys, [curves for _, _, curves in chosen]),
         }
-        for name, table in tables.items():
-            path = Path(out) / data / f"{name}.csv"
-            with replacing(path) as temporary:
-                table.to_csv(temporary, index=False, float_format="%.5g")
-            written.append(path)
-    print(
-        f"{len(read)} finished runs" + (f", {unfinished} unfinished left out" if unfinished else ""),
-        flush=True,
-    )
+        written += _write(tables, Path(out) / data, "%.5g")
+    print(f"{len(read)} finished runs{_left_out(_unfinished(runs), 'unfinished')}", flush=True)
     return written
 
 
-def load(results: str | Path, data: str, table: str) -> pd.DataFrame:
-    """``results/<data>/<table>.csv``.
+def collect_compact(
+    runs: str = "runs-grid", out: str = "results/grid", wanted: Collection[str] | None = None
+) -> list[Path]:
+    """Gather many runs into small tables, ``<out>/<data>/{runs,cars,curves}.csv``.
+
+    * ``runs.csv``: as of `collect`, each with a number ``run``.
+    * ``cars.csv``: one row a run and test car: the means over the car's images of Dice, IoU and the recall of
+      each part (of those images that show it).
+    * ``curves.csv``: one row a run and log point.
+
+    The last two name a run by its number; `load` puts the keys back.
+
+    Args:
+        runs: folder of all runs.
+        out: folder of the tables.
+        wanted: the runs of a sweep, as ``<data>/<setting>/<variant>/labels-<n>/seed-<s>``; others are left
+            out, and their number is printed. None takes all.
 
     Raises:
-        InputError: the table does not exist yet.
+        InputError: no finished run, or a run folder that cannot be read.
     """
-    path = Path(results) / data / f"{table}.csv"
-    if not path.exists():
-        raise InputError(f"{path} does not exist; make it with `make reproduce DATA={data}`")
-    return pd.read_csv(path, dtype={"car": str}, keep_default_na=True)
+    found = _finished(runs)
+    chosen = [f for f in found if wanted is None or f.relative_to(runs).as_posix() in wanted]
+    if not chosen:
+        raise InputError(f"none of the {len(found)} finished runs below {runs} belongs to the sweep")
+    by_data: dict[str, list[tuple]] = {}
+    for folder in progress(chosen, len(chosen), "Reading runs"):
+        entry = _read_run(folder)
+        by_data.setdefault(entry[0]["data"], []).append(entry)
+    written = []
+    for data, entries in sorted(by_data.items()):
+        keys = [{"run": number} for number in range(len(entries))]
+        tables = {
+            "runs": pd.DataFrame([key | run for key, (run, _, _) in zip(keys, entries, strict=True)]),
+            "cars": _stack(keys, [car_means(images) for _, images, _ in entries]),
+            "curves": _stack(keys, [curves for _, _, curves in entries]),
+        }
+        written += _write(tables, Path(out) / data, "%.4g")
+    notes = _left_out(_unfinished(runs), "unfinished")
+    notes += _left_out(len(found) - len(chosen), "of no current sweep")
+    print(f"{len(chosen)} finished runs{notes}", flush=True)
+    return written
+
+
+def car_means(images: pd.DataFrame) -> pd.DataFrame:
+    """One row a car: number of images, and the means over them of Dice, IoU and part recall."""
+    scores = [c for c in images if c in ("dice", "iou") or c.startswith("recall_")]
+    groups = images.groupby("car", sort=True)
+    means = groups[scores].mean()
+    means.insert(0, "images", groups.size())
+    return means.reset_index()
+
+
+def load(results: str | Path, data: str, table: str) -> pd.DataFrame:
+    """``results/<data>/<table>.csv``, with the columns `RUN_KEYS` in place of a run's number.
+
+    Raises:
+        InputError: the table does not exist yet, is damaged, or is of other runs than ``runs.csv``.
+    """
+    loaded = _read_table(Path(results) / data / f"{table}.csv")
+    if table == "runs" or "run" not in loaded:
+        return loaded
+    runs = _read_table(Path(results) / data / "runs.csv")
+    if "run" not in runs or not loaded["run"].isin(runs["run"]).all():
+        path = Path(results) / data / f"{table}.csv"
+        raise InputError(f"{path} has runs that runs.csv beside it has not; {_again(results, data)}")
+    keys = runs.set_index("run")[RUN_KEYS].loc[loaded["run"]].reset_index(drop=True)
+    return pd.concat([keys, loaded.drop(columns="run")], axis=1)
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """A table of ours, whole: every file of ours ends with a newline and has its columns.
+
+    Raises:
+        InputError: it does not exist, or it is damaged.
+    """
+    again = _again(path.parent.parent, path.parent.name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; {again}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); {again}") from None
+    if not text.endswith("\n"):
+        raise InputError(f"{path} is half written: its last line does not end; {again}")
+    try:
+        table = pd.read_csv(io.StringIO(text), dtype={"car": str}, keep_default_na=True)
+    except ValueError as error:  # pandas' parser errors are ValueErrors
+        raise InputError(f"{path} is damaged ({' '.join(str(error).split())}); {again}") from None
+    keys = ["run"] if "run" in table and path.stem != "runs" else RUN_KEYS
+    needed = [*keys, *COLUMNS.get(path.stem, ())]
+    missing = [column for column in needed if column not in table]
+    if missing:
+        raise InputError(f"{path} is damaged: it has no column {', '.join(missing)}; {again}")
+    numbers = [c for c in needed if c in ("run", "seed", "labels", "dice", "iou", "step", "seconds")]
+    holes = [c for c in keys if table[c].isna().any()]
+    holes += [c for c in numbers if not pd.api.types.is_numeric_dtype(table[c])]
+    if holes:
+        raise InputError(f"{path} is damaged: column {holes[0]} is not filled as it should be; {again}")
+    return table
+
+
+def _again(results: str | Path, data: str) -> str:
+    """What to do about a table that is not there or damaged."""
+    if Path(results).name == "results":
+        return f"make it with `make reproduce DATA={data}`"
+    return f"make it with `make sweep`, which keeps finished runs (or `make reproduce DATA={data}`)"
+
+
+def _finished(runs: str) -> list[Path]:
+    folders = sorted(manifest.parent for manifest in Path(runs).glob("**/manifest.json"))
+    if not folders:
+        raise InputError(
+            f"no finished run below {runs}; train one with `python -m mstl train` or `make reproduce`"
+        )
+    return folders
+
+
+def _unfinished(runs: str) -> int:
+    begun = (config.parent for config in Path(runs).glob("**/config.json"))
+    return sum(not (folder / "manifest.json").exists() for folder in begun)
+
+
+def _left_out(count: int, reason: str) -> str:
+    return f", {count} {reason} left out" if count else ""
+
+
+def _write(tables: dict[str, pd.DataFrame], folder: Path, float_format: str) -> list[Path]:
+    """Each table as ``<folder>/<name>.csv``, whole or not at all."""
+    paths = []
+    for name, table in tables.items():
+        paths.append(folder / f"{name}.csv")
+        with replacing(paths[-1]) as temporary:
+            table.to_csv(temporary, index=False, float_format=float_format)
+    return paths
 
 
 def available(results: str | Path, besides: str = "") -> list[str]:
@@ -76,18 +199,25 @@ def available(results: str | Path, besides: str = "") -> list[str]:
     )
 
 
-def _read_run(manifest_path: Path) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
-    folder = manifest_path.parent
+def _read_run(folder: Path) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+    """A finished run: its row with keys, the scores of its test images, its curves."""
     try:
-        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         images = pd.read_csv(folder / "images.csv", dtype={"car": str})
         curves = pd.read_json(folder / "metrics.jsonl", lines=True)
-    except (OSError, ValueError) as error:
+        return _tidy(manifest, images, curves)
+    except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"run {folder} cannot be read ({error}); delete the folder and run it again"
         ) from error
+
+
+def _tidy(
+    manifest: dict[str, Any], images: pd.DataFrame, curves: pd.DataFrame
+) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     settings = manifest["settings"]
     key = {name: settings[name] for name in RUN_KEYS}
+    key["recipe"] = settings.get("setting", settings["recipe"])
     key["sources"] = len(manifest["sources"])
     key["method"] = settings["variant"]
     test = images[images["split"] == "test"]
@@ -99,6 +229,7 @@ def _read_run(manifest_path: Path) -> tuple[dict[str, Any], pd.DataFrame, pd.Dat
         "images": len(test),
         "cars": test["car"].nunique(),
         "domain_probe": pd.Series(manifest["domain_probe"], dtype=float).mean(),
+        "domain_probe_attended": pd.Series(manifest.get("domain_probe_attended") or {}, dtype=float).mean(),
         "parameters": manifest["parameters"],
         "steps": settings["steps"],
         "seconds": manifest["seconds_training"],
@@ -111,12 +242,13 @@ def _read_run(manifest_path: Path) -> tuple[dict[str, Any], pd.DataFrame, pd.Dat
     }
     kept = [c for c in test.columns if c in ("car", "view", "dice", "iou") or c.startswith("recall_")]
     test = test[kept].reset_index(drop=True)
-    return run, _with_key(test, key), _with_key(curves, key)
+    return run, test, curves
 
 
-def _with_key(table: pd.DataFrame, key: dict[str, Any]) -> pd.DataFrame:
-    columns = pd.DataFrame({name: [value] * len(table) for name, value in key.items()})
-    return pd.concat([columns, table.reset_index(drop=True)], axis=1)
+def _stack(keys: Sequence[dict[str, Any]], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Tables one below the other, each with the values of its key as first columns."""
+    first = pd.DataFrame([key for key, table in zip(keys, tables, strict=True) for _ in range(len(table))])
+    return pd.concat([first, pd.concat(tables, ignore_index=True)], axis=1)
 
 
 def describe(runs: pd.DataFrame) -> str:

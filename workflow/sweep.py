@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import sweep_file
+import sweep_results
 from lock import only_one
 from mstl.config import TrainConfig
 from mstl.errors import InputError
-from sweep_plan import TaskPlan, is_finished, prepare, selected, task_plans
+from sweep_plan import is_finished, prepare, selected, task_plans, words
 from sweep_progress import SweepProgress
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -72,6 +73,7 @@ def parse_arguments() -> dict[str, Any]:
     parser.add_argument("--seeds", help="only these seeds, for instance 0,1")
     parser.add_argument("--methods", help="only these methods, for instance mstl,oracle")
     parser.add_argument("--runs", help="folder of all runs; default runs-<profile>")
+    parser.add_argument("--results", default="results", help="folder of the tables of all sweeps")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="tasks at the same time")
     parser.add_argument("--profile", default="workflow/profiles/default", help="Snakemake profile")
     parser.add_argument("--dry-run", action="store_true", help="only say how many runs there are")
@@ -100,9 +102,7 @@ def run(options: dict[str, Any], configs: list[TrainConfig]) -> int:
     """Let Snakemake train what is not finished, and say how far it is; returns the exit status."""
     try:
         with only_one(LOCK, wait=False) as lock:
-            plans = task_plans(configs)
-            pending = prepare(plans)
-            progress = SweepProgress(configs, pending, options["jobs"])
+            progress = SweepProgress(configs, prepare(task_plans(configs)), options["jobs"])
             process = start(options, lock)
             try:
                 while process.poll() is None:
@@ -113,7 +113,12 @@ def run(options: dict[str, Any], configs: list[TrainConfig]) -> int:
                 raise
             finally:
                 progress.close()
-            return report(plans, process.returncode, progress)
+            status = report(progress, process.returncode)
+            if progress.done > len(progress.failures):
+                files = [sweep_file.find(name) for name in words(options["sweep"])]
+                for path in sweep_results.collect(files, Path(options["results"]), options["runs"]):
+                    print(path)
+            return status
     except BlockingIOError:
         holder = LOCK.read_text().strip()
         raise InputError(
@@ -152,17 +157,16 @@ def stop(process: subprocess.Popen) -> None:
             os.killpg(process.pid, signal.SIGKILL if late else 0)
 
 
-def report(plans: list[TaskPlan], status: int, progress: SweepProgress) -> int:
+def report(progress: SweepProgress, status: int) -> int:
     """Say how many runs are finished, which failed and why; returns the exit status."""
-    total = sum(len(plan.configs) for plan in plans)
-    finished = sum(is_finished(config) for plan in plans for config in plan.configs)
-    print(f"{finished} of {total} runs are finished.")
-    for failure in progress.failures:
+    failures = progress.failures
+    print(f"{progress.done - len(failures)} of {progress.total} runs are finished.")
+    for failure in failures:
         print(f"  {failure.run}: FAILED: {failure.error}\n    log: {failure.log}")
-    if progress.failures:
+    if failures:
         print("The same command tries these again and keeps the others.")
         return 1
-    if status or finished < total:
+    if status or progress.done < progress.total:
         tail = LOG.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
         print(f"Snakemake ended with status {status} (log: {LOG}):", *tail, sep="\n  ", file=sys.stderr)
         return 1

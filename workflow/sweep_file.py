@@ -79,12 +79,13 @@ def find(name: str) -> Path:
     return path
 
 
-def read(path: Path, data_dirs: Mapping[str, str | None], out: str | None = None) -> Sweep:
+def read(path: Path, data_dirs: Mapping[str, str | None] | None = None, out: str | None = None) -> Sweep:
     """The sweep in a file.
 
     Args:
         path: the YAML file.
-        data_dirs: data -> its folder. Runs on data other than studio without a folder are left out.
+        data_dirs: data -> its folder. Runs on data other than studio without a folder are left out;
+            None leaves nothing out.
         out: folder of the runs; default ``runs-<profile>``.
 
     Raises:
@@ -104,7 +105,7 @@ def read(path: Path, data_dirs: Mapping[str, str | None], out: str | None = None
     entries, first, skipped = [], {}, {}
     common = {"profile": profile, "out": out or f"runs-{profile}"}
     for number, block in enumerate(blocks, start=1):
-        for entry in _block(path, number, block, top.get("seeds"), groups, common, data_dirs):
+        for entry in _block(path, number, block, top.get("seeds"), groups, common, data_dirs or {}):
             run = _at(entry.place, lambda entry=entry: entry.config.folder)
             if run in first:
                 raise InputError(
@@ -113,7 +114,7 @@ def read(path: Path, data_dirs: Mapping[str, str | None], out: str | None = None
                 )
             first[run] = entry.place.removeprefix(f"{path}, ")
             data = entry.config.data
-            if data == EMBEDDED or entry.config.data_dir:
+            if data == EMBEDDED or data_dirs is None or data_dirs.get(data):
                 entries.append(entry)
             else:
                 skipped[data] = skipped.get(data, 0) + 1

@@ -79,19 +79,19 @@ def selected(options: Mapping[str, Any]) -> tuple[list[Sweep], list[TrainConfig]
             raise InputError(
                 f"DATA_DIR_{data.upper()} {folder} is not a folder; name the one that holds the data"
             )
-    names = _words(options.get("sweep")) or ["main"]
+    names = words(options.get("sweep")) or ["main"]
     sweeps = [
         sweep_file.read(sweep_file.find(name), data_dirs, options.get("runs") or None) for name in names
     ]
-    seeds = [int(seed) for seed in _words(options.get("seeds"))] or None
+    seeds = [int(seed) for seed in words(options.get("seeds"))] or None
     runs: dict[Path, TrainConfig] = {}  # sweeps may share runs
     for sweep in sweeps:
-        for config in sweep_file.select(sweep, seeds, _words(options.get("methods")) or None):
+        for config in sweep_file.select(sweep, seeds, words(options.get("methods")) or None):
             runs.setdefault(config.folder, config)
     return sweeps, sorted(runs.values(), key=lambda config: config.seed)
 
 
-def _words(value: Any) -> list[str]:
+def words(value: Any) -> list[str]:
     """``"0,1 2"``, a number or a list as words."""
     text = (
         " ".join(map(str, value)) if isinstance(value, list | tuple) else "" if value is None else str(value)

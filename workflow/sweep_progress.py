@@ -52,13 +52,18 @@ class SweepProgress:
         self.bar = None
         if sys.stderr.isatty():
             form = "{desc} {bar} {n_fmt}/{total_fmt} runs, {elapsed} elapsed{postfix}"
-            self.bar = tqdm(total=len(self.variants), initial=self.done, bar_format=form, leave=False)
+            self.bar = tqdm(total=self.total, initial=self.done, bar_format=form, leave=False)
         print(self.line(), flush=True)
+
+    @property
+    def total(self) -> int:
+        """Runs altogether."""
+        return len(self.variants)
 
     @property
     def done(self) -> int:
         """Runs that are finished or have failed."""
-        return len(self.variants) - len(self.open)
+        return self.total - len(self.open)
 
     def update(self) -> None:
         """Read what is new; report it now and then."""
@@ -78,9 +83,7 @@ class SweepProgress:
         failed = f", {len(self.failures)} failed" if self.failures else ""
         elapsed = duration(time.monotonic() - self.started)
         left = self._left()
-        return (
-            f"[{time.strftime('%H:%M:%S')}] {self.done} of {len(self.variants)} runs{failed}, {elapsed}{left}"
-        )
+        return f"[{time.strftime('%H:%M:%S')}] {self.done} of {self.total} runs{failed}, {elapsed}{left}"
 
     def close(self) -> None:
         """Read and say the last state."""
