@@ -111,7 +111,7 @@ def test_the_number_of_sources_decides_the_parts(make, sources, names):
     task = make(sources=sources)
     assert tuple(source.name for source in task.sources) == names
     assert len({source.size for source in task.sources}) == 1
-    assert all(side % 16 == 0 for side in task.sources[0].size)
+    assert all(side % 8 == 0 for side in task.sources[0].size)
     assert task.test.size == SIZE
 
 
