@@ -15,8 +15,8 @@ from mstl.comparison import (
     ablation,
     best_rival,
     choose,
-    family,
     gap_of,
+    is_single_source,
     variant_label,
 )
 from mstl.results import method_label
@@ -177,7 +177,7 @@ def _against(scores, spent, rival: str | None, needed: float, seeds: int) -> dic
 
 
 def _named(variant: str) -> str:
-    after = " (the best single source, named after the fact)" if family(variant) == "source_only" else ""
+    after = " (the best single source, named after the fact)" if is_single_source(variant) else ""
     return variant_label(variant) + after
 
 

@@ -57,13 +57,14 @@ def is_rival(variant: str) -> bool:
 
 
 def variant_label(variant: str) -> str:
-    """What tables and figures call a variant: ``source combine, mean teacher, 800 steps``."""
+    """What tables and figures call a variant: ``source combine, mean teacher 1, 800 steps``."""
     name, *changes = variant.split("+")
-    words = {"mean_teacher=0": "no mean teacher", "mean_teacher=1": "mean teacher"}
     spoken = []
     for change in changes:
         key, _, value = change.partition("=")
-        spoken.append(words.get(change) or {"steps": f"{value} steps", "source": value}.get(key, change))
+        teacher = "no mean teacher" if value == "0" else f"mean teacher {value}"
+        words = {"steps": f"{value} steps", "source": f"source {value}", "mean_teacher": teacher}
+        spoken.append(words.get(key, change))
     return ", ".join([method_label(name), *spoken])
 
 
@@ -200,9 +201,14 @@ def best_rival(cars: pd.DataFrame, ours: str = OURS, among: Iterable[str] | None
     return means.idxmax() if len(means) else table[rivals].mean().idxmax()
 
 
+def is_single_source(variant: str) -> bool:
+    """Whether a variant is a network that saw one of several sources only."""
+    return family(variant) == "source_only" and "+source=" in variant
+
+
 def best_single_source(cars: pd.DataFrame, ours: str = OURS) -> str | None:
     """The best of the networks that saw one source each, named after the fact; None where none was run."""
-    return best_rival(cars, ours, among=("source_only",))
+    return best_rival(cars[cars["method"].map(is_single_source).astype(bool)], ours)
 
 
 def top_rivals(cars: pd.DataFrame, number: int = 5, ours: str = OURS) -> list[str]:
@@ -303,6 +309,14 @@ def robustness(cars: pd.DataFrame, methods: Sequence[str] | None = None, draws: 
             rows.append(key | _difference(groups[data, labels, profile, recipe, method], without, draws))
     columns = ["data", "recipe", "labels", "profile", "extra", "method", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=[*columns, "seeds", "dropped", "note"])
+
+
+def main_settings(cars: pd.DataFrame, labels: Sequence[int] = (0, 4, 8)) -> list[tuple[str, int]]:
+    """(recipe, labels) of the settings with a recipe's own sources, none added and none left out."""
+    rows = reported(cars, "cars")
+    there = rows[rows["labels"].isin(labels)][["recipe", "labels"]].drop_duplicates()
+    pairs = sorted(there.itertuples(index=False, name=None))
+    return [(recipe, number) for recipe, number in pairs if not any(parse_recipe(recipe)[1:])]
 
 
 def label_budget(cars: pd.DataFrame, recipe: str, methods: Sequence[str] | None = None) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Figures of the comparison: each from a table of `mstl.comparison`, readable in print and without colour.
 
 A method has one colour (`mstl.plots.METHOD_COLOURS`), one marker and one line style everywhere. Open markers
-are variants trained for more steps, at equal time.
+are variants with a number of steps of their own, half-filled ones have a mean teacher added.
 """
 
 from __future__ import annotations
@@ -40,11 +40,13 @@ GREY = "#555555"
 
 
 def marker(method: str) -> dict[str, object]:
-    """Marker, size and filling of a variant: the star is ours, an open one had more steps."""
-    name = family(method)
-    size = 11 if name == "mstl_plus" else 7
-    face = "white" if at_equal_time(method) else colour(method)
-    return {"marker": MARKERS.get(name, "o"), "ms": size, "mfc": face, "mec": colour(method), "mew": 1.3}
+    """Marker, size and filling of a variant: the star is ours; open or half-filled where it was changed."""
+    name, paint = family(method), colour(method)
+    style = {"marker": MARKERS.get(name, "o"), "ms": 11 if name == "mstl_plus" else 7, "mew": 1.3}
+    style |= {"mec": paint, "mfc": "white" if at_equal_time(method) else paint}
+    if "+mean_teacher=" in method:
+        style |= {"fillstyle": "left" if at_equal_time(method) else "bottom", "mfc": paint, "mfcalt": "white"}
+    return style
 
 
 def dice_dots(table: pd.DataFrame, columns: Sequence[str] = ("data", "recipe", "labels")) -> Figure:
@@ -153,9 +155,7 @@ def ablation_forest(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         y = changes.get_indexer(rows["change"]) + (i - (len(settings) - 1) / 2) * -step
         spread = [rows["difference"] - rows["low"], rows["high"] - rows["difference"]]
         name = _setting_name(("data", "recipe", "labels"), key)
-        ax.errorbar(
-            rows["difference"], y, xerr=spread, fmt=shape, color=shade, ms=6, lw=2, mec="white", label=name
-        )
+        ax.errorbar(rows["difference"], y, xerr=spread, fmt=shape, color=shade, ms=6, lw=1.6, label=name)
     _zero_line(ax)
     ax.set_yticks(range(len(changes)), changes)
     ax.set_ylim(-0.6, len(changes) - 0.4)
@@ -182,7 +182,7 @@ def robustness_dots(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         for row in shown[shown["extra"] == kind].itertuples():
             y = methods.index(row.method) - 0.15 * (i - (len(kinds) - 1) / 2) * 2
             ax.plot([row.low, row.high], [y, y], color=shade, lw=2)
-            ax.plot(row.difference, y, shape, color=shade, ms=7, mec="white")
+            ax.plot(row.difference, y, shape, color=shade, ms=6)
         ax.plot([], [], shape, color=shade, label=f"{kind} source added")
     _zero_line(ax)
     ax.set_yticks(range(len(methods)), [variant_label(m) for m in methods])

@@ -1,4 +1,4 @@
-"""The tables of the comparison in words: for readers of a page, computed so that they are true of any numbers."""
+"""The tables of the comparison in words, computed, so that they are true whatever the numbers say."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pandas as pd
 
 from mstl.bootstrap import Interval
 from mstl.comparison import NOT_RUN, family, reported, variant_label
+from mstl.config import PROFILES
 from mstl.results import verdict
 
 
@@ -23,19 +24,43 @@ def for_readers(table: pd.DataFrame) -> pd.DataFrame:
     return shown.drop(columns=empty).set_index(shown.columns[0])
 
 
-def difference_lines(table: pd.DataFrame, first: str = "{}", second: str = "rival") -> str:
-    """A Markdown list: for each row of differences, better, worse or not distinguishable, and where.
+def difference_lines(table: pd.DataFrame, subject: str, reference: str) -> str:
+    """A Markdown list with a verdict for each row of differences: better, worse or not distinguishable.
 
     Args:
-        table: rows of `paired`, `against_best`, `ablation` or `robustness`.
-        first: what is compared; ``{}`` in it is replaced by the setting.
-        second: the column that names what it is compared with.
+        table: rows of `mstl.comparison.paired`, ``against_best``, ``ablation`` or ``robustness``.
+        subject: what is compared; a column's name in braces, ``"{method}"``, stands for its value.
+        reference: what it is compared with, likewise.
     """
     lines = []
     for row in table.dropna(subset=["difference"]).to_dict("records"):
+        row |= {name: variant_label(row[name]) for name in ("rival", "method") if name in row}
         interval = Interval(*(row[name] / 100 for name in ("difference", "low", "high")))
         where = f"{row['data']}/{row['recipe']}, {row['labels']} labels"
-        lines.append(verdict(first.format(where, **row), variant_label(row[second]), interval))
+        lines.append(verdict(f"{where}: {subject.format(**row)}", reference.format(**row), interval))
+    return "\n".join(lines) or f"* {NOT_RUN}"
+
+
+def ablation_lines(table: pd.DataFrame) -> str:
+    """A Markdown list with a line for each setting of an ablation: which changes cost points, which win some.
+
+    Args:
+        table: rows of `mstl.comparison.ablation`.
+    """
+    lines = []
+    shown = table.dropna(subset=["difference"]).sort_values("difference")
+    for (data, recipe, labels), rows in shown.groupby(["data", "recipe", "labels"], sort=True):
+        kinds = {
+            "costs points": rows["high"] < 0,
+            "wins points": rows["low"] > 0,
+            "not distinguishable": (rows["low"] <= 0) & (rows["high"] >= 0),
+        }
+        found = []
+        for kind, chosen in kinds.items():
+            named = zip(rows[chosen]["change"], rows[chosen]["difference"], strict=True)
+            if chosen.any():
+                found.append(f"**{kind}**: " + ", ".join(f"`{c}` ({d:+.1f})" for c, d in named))
+        lines.append(f"* {data}/{recipe}, {labels} labels: " + "; ".join(found))
     return "\n".join(lines) or f"* {NOT_RUN}"
 
 
@@ -43,6 +68,7 @@ def describe(runs: pd.DataFrame) -> str:
     """One paragraph of Markdown: what the grid holds."""
     rows = reported(runs, "runs")
     settings = rows[["data", "recipe", "labels"]].drop_duplicates()
+    profiles = "; ".join(_size(name) for name in sorted(rows["profile"].unique()))
 
     def listed(column: str) -> str:
         return ", ".join(map(str, sorted(rows[column].unique())))
@@ -50,9 +76,24 @@ def describe(runs: pd.DataFrame) -> str:
     return (
         f"**{len(rows)} runs** on {listed('data')}: {len(settings)} settings, "
         f"{rows['method'].map(family).nunique()} methods in {rows['method'].nunique()} variants, "
-        f"seeds {listed('seed')}, labels {listed('labels')}, profile `{listed('profile')}`. "
+        f"seeds {listed('seed')}, labels {listed('labels')}, profile {profiles}. "
         f"Computed on {listed('device')}, from commit {listed('commit')}. Made by `make sweep SWEEP=main`."
     )
+
+
+def missing(runs: pd.DataFrame) -> pd.DataFrame:
+    """Settings in which methods were run with unequal numbers of seeds: who has fewer than the most."""
+    seeds = reported(runs, "runs").groupby(["data", "recipe", "labels", "method"])["seed"].nunique()
+    most = seeds.groupby(level=["data", "recipe", "labels"]).transform("max")
+    table = pd.DataFrame({"seeds": seeds, "of": most})[seeds < most]
+    return table.rename(index=variant_label, level="method").reset_index()
+
+
+def _size(profile: str) -> str:
+    if profile not in PROFILES:
+        return f"`{profile}`"
+    known = PROFILES[profile]
+    return f"`{profile}` ({known.size[0]}×{known.size[1]} pixels, {known.width} channels at full resolution)"
 
 
 def _says(column: pd.Series) -> bool:

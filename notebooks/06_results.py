@@ -182,4 +182,4 @@ runs[["method", "seed", "dice", "seconds", "device", "precision", "commit", "com
 # difference.
 # ```
 #
-# **Next:** {doc}`../book/howto/own-method`
+# **Next:** {doc}`07_comparison`

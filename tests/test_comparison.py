@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
-from mstl import comparison
+import plan
+from mstl import comparison, comparison_text, plots
+from mstl import comparison_plots as draw
 from mstl.bars import bar_lines, bars
 from mstl.errors import InputError
-from mstl.results import RUN_KEYS
+from mstl.results import METHOD_LABELS, RUN_KEYS
 
 # Dice in points above target only; what a harmful source costs; seconds; all invented.
 METHODS = {
@@ -288,3 +292,111 @@ def test_bars_of_a_partial_grid_say_not_run():
     table = bars(tables["cars"], tables["runs"])
     assert (table[table["bar"] != "E4"]["reached"] == "not run").all()
     assert set(table["bar"]) == {"E1", "E2", "E3", "E4"} and "**not run**" in bar_lines(table)
+
+
+def test_the_files_of_a_sweep_give_the_same_tables(tables, tmp_path):
+    for data in ("studio", "carparts"):
+        write(tmp_path, data, tables)
+    read = comparison.everything(str(tmp_path), "cars")
+    assert len(read) == len(tables["cars"]) and set(tables["cars"]) <= set(read)
+    sides = (
+        comparison.against_best(cars)[["data", "rival", "difference"]] for cars in (read, tables["cars"])
+    )
+    pd.testing.assert_frame_equal(*sides, rtol=1e-2)
+    with pytest.raises(InputError, match="make sweep"):
+        comparison.everything(str(tmp_path / "nowhere"), "cars")
+
+
+def test_words_agree_with_the_signs_of_the_intervals(tables):
+    changes = comparison.ablation(parts(tables["cars"]))
+    line = comparison_text.ablation_lines(changes)
+    assert line.startswith("* studio/parts, 4 labels: **costs points**: `synchronised=false` (-")
+    assert "**not distinguishable**: `attention=none`" in line and "wins" not in line
+    best = comparison.against_best(tables["cars"])
+    said = comparison_text.difference_lines(best, "MSTL-plus", "{rival}")
+    assert said.count("**better than**") == len(SETTINGS)
+    assert "MSTL-plus is **better than** pooled ensemble: +" in said
+    assert comparison_text.difference_lines(best.iloc[:0], "a", "b") == "* not run"
+
+
+def test_missing_seeds_are_listed(tables):
+    runs = tables["runs"]
+    assert len(comparison_text.missing(runs)) == 0
+    fewer = comparison_text.missing(
+        runs.drop(runs.query("method == 'dann' & recipe == 'chimeras'").index[:1])
+    )
+    assert list(fewer["method"]) == ["DANN"] and list(fewer["of"]) == [5]
+
+
+def test_every_method_has_a_name_a_colour_and_a_marker_of_its_own():
+    assert set(METHOD_LABELS) == set(plots.METHOD_COLOURS) == set(draw.MARKERS)
+    assert len(set(plots.METHOD_COLOURS.values())) == len(plots.METHOD_COLOURS)
+    shapes = [shape for name, shape in draw.MARKERS.items()]
+    assert len(set(shapes)) == len(shapes)
+    changed = [draw.marker(f"dann{change}") for change in ("", "+steps=9", "+mean_teacher=1")]
+    assert all(
+        a != b for a, b in ((changed[0], changed[1]), (changed[0], changed[2]), (changed[1], changed[2]))
+    )
+
+
+def figures(tables: dict[str, pd.DataFrame]) -> list[plt.Axes]:
+    """Every figure of the comparison, one axes each."""
+    cars, runs, curves = (tables[name] for name in ("cars", "runs", "curves"))
+    cars = cars[cars["data"] == "studio"]
+    one, summary = parts(cars) if len(cars) else cars, pd.DataFrame()
+    if len(cars):
+        summary = comparison.summarise(one)
+        budget, changes, bad = (
+            comparison.label_budget(cars, "parts"),
+            comparison.ablation(cars),
+            comparison.robustness(cars),
+        )
+    else:
+        budget = summary
+        changes = bad = pd.DataFrame(
+            columns=["difference", "change", "method", "extra", "data", "recipe", "labels"]
+        )
+    rivals = comparison.top_rivals(one, 2) if len(one) else []
+    each = {rival: comparison.per_car_differences(one, "mstl_plus", rival) for rival in rivals}
+    intervals = {rival: comparison.paired(one, "mstl_plus", rival).iloc[0] for rival in rivals}
+    return [
+        draw.dice_dots(summary).axes[0],
+        draw.interval_curves(budget, "labels", plt.subplots()[1], "labels"),
+        draw.per_car_strip(each, intervals),
+        draw.ablation_forest(changes),
+        draw.robustness_dots(bad),
+        draw.time_against_dice(summary, runs),
+        draw.curves_over_progress(curves, "gradient_ratio", plt.subplots()[1], "gradient ratio"),
+        draw.probe_dots(runs),
+    ]
+
+
+def test_figures_show_what_was_run_and_say_so_when_nothing_was(tables):
+    for ax in figures(tables):
+        assert len(ax.lines) > 3 and "not run" not in [text.get_text() for text in ax.texts]
+    plt.close("all")
+    for ax in figures({name: table.iloc[:0] for name, table in tables.items()}):
+        assert "not run" in [text.get_text() for text in ax.texts]
+    plt.close("all")
+
+
+def test_pages_of_the_sweep_are_drawn_anew_when_a_table_changes(tables, tmp_path, monkeypatch):
+    root = Path(__file__).resolve().parent.parent
+    config = yaml.safe_load((root / "workflow/config.yaml").read_text())
+    config |= {"methods": [], "pages": ["07_comparison"]}
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "mstl").mkdir()
+    (tmp_path / "notebooks/07_comparison.py").write_text("# %%\n1\n")
+    monkeypatch.chdir(tmp_path)
+
+    def key() -> str:
+        return plan.make_plan(config).pages["07_comparison"].key_file.read_text()
+
+    without = key()
+    write(tmp_path / "results/grid", "studio", tables)
+    assert plan.make_plan(config).pages["07_comparison"].parameters == {"data": "studio"}
+    first = key()
+    assert first != without and key() == first
+    with (tmp_path / "results/grid/studio/cars.csv").open("a") as file:
+        file.write("\n")
+    assert key() != first

@@ -125,6 +125,12 @@ def make_plan(config: dict[str, Any]) -> Plan:
             tables = [
                 _digest(f.read_bytes()) for f in shown_tables if not config["train"] or f.parent != results
             ]
+        if page in config["draws_grid"]:
+            # Tables, and beside them the pictures of a diagnosis.
+            drawn = sorted(f for f in (results.parent / "grid").rglob("*") if f.is_file())
+            tables = [_digest(f.read_bytes()) for f in drawn]
+            if (results.parent / "grid" / data / "runs.csv").exists():  # else the page's own default
+                parameters = {"data": data}
         if page == config["training"]:
             parameters["train"] = False
         target = EXECUTED / data / page / f"{page}.ipynb"
