@@ -24,12 +24,10 @@ import sweep_results
 from lock import only_one
 from mstl.config import TrainConfig
 from mstl.errors import InputError
-from sweep_plan import is_finished, prepare, selected, task_plans, words
+from sweep_plan import TASKS, is_finished, prepare, selected, task_plans, words
 from sweep_progress import SweepProgress
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCK, LOG = Path(".snakemake/sweep.lock"), Path("_build/sweep.log")
-SETTINGS = Path("_build/sweep.json")  # the options as Snakemake gets them
 POLL = 1.0  # seconds between looks at what the workers have written
 PATIENCE = 60.0  # seconds for workers to stop after an interruption
 
@@ -100,10 +98,11 @@ def overview(configs: list[TrainConfig]) -> str:
 
 def run(options: dict[str, Any], configs: list[TrainConfig]) -> int:
     """Let Snakemake train what is not finished, and say how far it is; returns the exit status."""
+    folder = tasks_folder(configs)
     try:
-        with only_one(LOCK, wait=False) as lock:
+        with only_one(folder / "lock", wait=False) as lock:
             progress = SweepProgress(configs, prepare(task_plans(configs)), options["jobs"])
-            process = start(options, lock)
+            process = start(options, folder, lock)
             try:
                 while process.poll() is None:
                     time.sleep(POLL)
@@ -113,27 +112,39 @@ def run(options: dict[str, Any], configs: list[TrainConfig]) -> int:
                 raise
             finally:
                 progress.close()
-            status = report(progress, process.returncode)
+            status = report(progress, process.returncode, folder / "snakemake.log")
             if progress.done > len(progress.failures):
                 files = [sweep_file.find(name) for name in words(options["sweep"])]
                 for path in sweep_results.collect(files, Path(options["results"]), options["runs"]):
                     print(path)
             return status
     except BlockingIOError:
-        holder = LOCK.read_text().strip()
+        holder = (folder / "lock").read_text().strip()
         raise InputError(
-            f"another `make sweep` is at work in {ROOT.name}/; wait for it, or `kill -- -{holder}`"
+            f"another `make sweep` is at work in {folder.parent}; wait for it, or stop it: kill -- -{holder}"
         ) from None
 
 
-def start(options: dict[str, Any], lock) -> subprocess.Popen:
+def tasks_folder(configs: list[TrainConfig]) -> Path:
+    """The folder of all tasks' files.
+
+    Raises:
+        InputError: the runs lie in several folders.
+    """
+    folders = sorted({config.out for config in configs})
+    if len(folders) > 1:
+        raise InputError(f"sweeps of several profiles ({', '.join(folders)}); start one after the other")
+    return Path(folders[0]) / TASKS
+
+
+def start(options: dict[str, Any], folder: Path, lock) -> subprocess.Popen:
     """Snakemake in a process group of its own, so that a signal can reach it and all its workers."""
-    SETTINGS.parent.mkdir(parents=True, exist_ok=True)
-    SETTINGS.write_text(json.dumps({n: v for n, v in options.items() if v} | {"checked": True}) + "\n")
+    settings = folder / "settings.json"
+    settings.write_text(json.dumps({n: v for n, v in options.items() if v} | {"prepared": True}) + "\n")
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/sweep.smk"]
     command += ["--workflow-profile", options["profile"], "--scheduler", "greedy", "--nolock"]
-    command += ["--cores", str(max(1, options["jobs"])), "--configfile", str(SETTINGS), "--", "sweep"]
-    with LOG.open("w", encoding="utf-8") as log:
+    command += ["--cores", str(max(1, options["jobs"])), "--configfile", str(settings), "--", "sweep"]
+    with (folder / "snakemake.log").open("w", encoding="utf-8") as log:
         # The lock is handed down: it lives as long as Snakemake does, even if this process is killed.
         process = subprocess.Popen(
             command, stdout=log, stderr=log, process_group=0, pass_fds=(lock.fileno(),)
@@ -157,7 +168,7 @@ def stop(process: subprocess.Popen) -> None:
             os.killpg(process.pid, signal.SIGKILL if late else 0)
 
 
-def report(progress: SweepProgress, status: int) -> int:
+def report(progress: SweepProgress, status: int, log: Path) -> int:
     """Say how many runs are finished, which failed and why; returns the exit status."""
     failures = progress.failures
     print(f"{progress.done - len(failures)} of {progress.total} runs are finished.")
@@ -167,8 +178,8 @@ def report(progress: SweepProgress, status: int) -> int:
         print("The same command tries these again and keeps the others.")
         return 1
     if status or progress.done < progress.total:
-        tail = LOG.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
-        print(f"Snakemake ended with status {status} (log: {LOG}):", *tail, sep="\n  ", file=sys.stderr)
+        tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
+        print(f"Snakemake ended with status {status} (log: {log}):", *tail, sep="\n  ", file=sys.stderr)
         return 1
     return 0
 

@@ -19,10 +19,13 @@ PENDING = []
 # A job on another node gets its target by name; only the first process has to know all of them.
 if workflow.is_main_process:
     SWEEPS, CONFIGS = selected(config)
-    if not config.get("checked"):  # by `make sweep`
+    PENDING = task_plans(CONFIGS)
+    if config.get("prepared"):  # by `make sweep`
+        PENDING = [plan for plan in PENDING if not plan.file(".done").exists()]
+    else:
         for sweep in SWEEPS:
             sweep_file.check(sweep)
-    PENDING = prepare(task_plans(CONFIGS))
+        PENDING = prepare(PENDING)
 # Earlier tasks first: a sweep orders them by seed, so that one that is stopped early is balanced.
 PRIORITY = {str(plan.file(".done")): len(PENDING) - position for position, plan in enumerate(PENDING)}
 
