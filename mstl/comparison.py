@@ -7,7 +7,7 @@ several data sets concatenated where one likes. Dice is in percent and differenc
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -219,11 +219,13 @@ def top_rivals(cars: pd.DataFrame, number: int = 5, ours: str = OURS) -> list[st
     return list(means.sort_values(ascending=False).index[:number])
 
 
-def against_best(cars: pd.DataFrame, draws: int = DRAWS) -> pd.DataFrame:
-    """`paired` difference of `OURS` to the best rival of each setting, with a column ``rival``."""
+def against_best(
+    cars: pd.DataFrame, pick: Callable[[pd.DataFrame], str | None] = best_rival, draws: int = DRAWS
+) -> pd.DataFrame:
+    """`paired` difference of `OURS` to the variant that ``pick`` names in each setting, column ``rival``."""
     rows = []
     for _, scores in reported(cars, "cars").groupby(SETTING, sort=True):
-        rival = best_rival(scores)
+        rival = pick(scores)
         if rival is not None and OURS in set(scores["method"]):
             rows.append(paired(scores, OURS, rival, draws).assign(rival=rival))
     columns = [*SETTING, "difference", "low", "high", "seeds", "dropped", "note", "rival"]

@@ -72,9 +72,8 @@ def dice_dots(table: pd.DataFrame, columns: Sequence[str] = ("data", "recipe", "
                 _interval(ax, rows.loc[method], y, method)
                 _value(ax, f"{rows.loc[method, 'dice']:.1f}", rows.loc[method, "high"], y)
             else:
-                ax.text(
-                    0.5, y, NOT_RUN, transform=ax.get_yaxis_transform(), color=GREY, ha="center", va="center"
-                )
+                absent = {"color": "#999999", "fontsize": 8, "ha": "center", "va": "center"}
+                ax.text(0.5, y, NOT_RUN, transform=ax.get_yaxis_transform(), **absent)
         ax.set_title(_setting_name(columns, key))
         ax.set_xlabel("Dice (%)")
         low, high = rows["low"].min(), rows["high"].max()
@@ -159,7 +158,8 @@ def ablation_forest(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     _zero_line(ax)
     ax.set_yticks(range(len(changes)), changes)
     ax.set_ylim(-0.6, len(changes) - 0.4)
-    ax.set_xlabel("change in Dice points (left of zero: the change makes it worse)")
+    ax.locator_params(axis="x", nbins=6)
+    ax.set_xlabel("change in Dice points (left of zero: worse)")
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
     return ax
 

@@ -138,12 +138,11 @@ plt.show()
 # %%
 for other in results.available(folder, besides=data):
     elsewhere = results.load(folder, other, "cars")
-    display(
-        Markdown(text.difference_lines(comparison.ablation(elsewhere), "`{change}`", "MSTL-plus as it is"))
+    changed = text.ablation_lines(comparison.ablation(elsewhere))
+    cost = text.difference_lines(
+        comparison.robustness(elsewhere), "{method}, {extra} source added,", "without it"
     )
-    display(
-        Markdown(text.difference_lines(comparison.robustness(elsewhere), "{method} + {extra}", "without"))
-    )
+    display(Markdown(f"Changes of MSTL-plus on **{other}**:\n\n{changed}\n\nA bad source:\n\n{cost}"))
 
 # %% [markdown]
 # ## Summary
