@@ -46,12 +46,12 @@ PROFILES: dict[str, Profile] = {
     # Many runs on few cores: the sweep. The width fills no vector register, but the step is the cheapest.
     "grid": Profile(
         size=(48, 72),
-        steps=400,
+        steps=300,
         batch_size=4,
         target_batch_size=6,
         width=8,
         log_every=50,
-        checkpoint_every=400,
+        checkpoint_every=300,
     ),
     "quick": Profile(size=(64, 96), steps=600, width=16),
     "full": Profile(

@@ -295,13 +295,14 @@ class Trainer:
             optimiser.zero_grad(set_to_none=True)
 
     def _taught(self, batch: Batch) -> Batch:
-        """The batch with what the averaged weights predict on its target images, where there is a teacher."""
-        if self.teacher == 0:
+        """The batch with what the averaged weights predict on unlabelled images, where there is a teacher."""
+        if self.teacher == 0 or len(batch.target.masks) == len(batch.target.images):
             return batch
         with torch.no_grad():
             taught = {
                 id(target): replace(
-                    target, taught=self.averaged.module.predict(target.plain).float().sigmoid()
+                    target,
+                    taught=self.averaged.module.predict(target.plain[target.unlabelled]).float().sigmoid(),
                 )
                 for target in batch.targets
             }
@@ -310,14 +311,20 @@ class Trainer:
     def _consistency(self, batch: Batch, losses: dict[str, Tensor]) -> dict[str, Tensor]:
         """Mean teacher: weighted squared distance between predictions of network and averaged weights.
 
+        On the unlabelled images of the batch: the labelled ones have better teachers.
+
         Source: Tarvainen & Valpola, "Mean teachers are better role models", NeurIPS 2017.
         """
-        if self.teacher == 0:
-            return {}
         target = batch.target
+        if target.taught is None:
+            return {}
         distance = losses.get("consistency")
         if distance is None:
-            distance = (self.model.predict(target.images).float().sigmoid() - target.taught).square().mean()
+            distance = (
+                (self.model.predict(target.images[target.unlabelled]).float().sigmoid() - target.taught)
+                .square()
+                .mean()
+            )
         return {"consistency": self.teacher * ramp(self.progress) * distance}
 
     def _log_line(self, sums: dict[str, Tensor], count: int) -> dict[str, Any]:
@@ -377,7 +384,8 @@ def _precision(config: TrainConfig) -> str:
         return config.precision
     if config.device != "cpu" and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    return "bf16-mixed" if config.profiled("width") >= 16 and _cpu_has_bf16() else "32-true"
+    # Below a width of 8 converting costs more than it saves (benchmarks/bench_layout.py).
+    return "bf16-mixed" if config.profiled("width") >= 8 and _cpu_has_bf16() else "32-true"
 
 
 def _cpu_has_bf16() -> bool:

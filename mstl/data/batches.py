@@ -25,7 +25,8 @@ class TargetBatch:
         plain: float32 (m, 3, h, w), the same geometry without colour change: what a teacher sees.
         ids: int64 (m,) on the CPU, the row in ``task.labelled``, or len(labelled) + the row in
             ``task.unlabelled``.
-        taught: float32 (m, 1, h, w) in [0, 1], what a teacher predicts on ``plain``; None without a teacher.
+        taught: float32 (m − l, 1, h, w) in [0, 1], what a teacher predicts on ``plain`` of the unlabelled
+            images; None without a teacher.
     """
 
     images: Tensor
@@ -33,6 +34,11 @@ class TargetBatch:
     plain: Tensor
     ids: Tensor
     taught: Tensor | None = None
+
+    @property
+    def unlabelled(self) -> slice:
+        """Rows of the images without a mask."""
+        return slice(len(self.masks), None)
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,8 @@ class MSTLPlus(mstl.MSTL):
     * *Sub-networks*: heads learn from the labelled target images, too, and predict together with the fused
       predictor.
     * *Synchronised batch*: every head follows the prediction of the averaged weights on the shared
-      target batch, :math:`\mathcal L_{con} = \frac1J \sum_j \overline{(\sigma(P_j) - \bar p)^2}`. Only with
-      labelled target images: without any it spreads errors.
+      unlabelled target images, :math:`\mathcal L_{con} = \frac1J \sum_j \overline{(\sigma(P_j) - \bar p)^2}`.
+      Only where labelled target images exist, too: without any it spreads errors.
     * *Fusion*: weights :math:`w = \mathrm{softmax}_j(-\kappa\, d_j / \mathrm{median}_k d_k)`, with
       :math:`d_j` the mean distance of head j's probabilities from the median head's on target images. They
       weigh heads in the prediction and sources in the loss, so a harmful source is outvoted.
@@ -178,7 +178,7 @@ class MSTLPlus(mstl.MSTL):
     def _consistency(self, batch: Batch, outputs: list[SubNetworkOutput]) -> Tensor:
         return torch.stack(
             [
-                (output.logits.float().sigmoid() - target.taught).square().mean()
+                (output.logits[target.unlabelled].float().sigmoid() - target.taught).square().mean()
                 for output, target in zip(outputs, batch.targets, strict=True)
             ]
         ).mean()
