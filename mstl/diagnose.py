@@ -186,20 +186,33 @@ def embedding(run: Run, points: int = 120) -> pd.DataFrame:
     """Columns source, place, domain, x, y, explained: for sub-network j, its source and the target.
 
     A point is an image: the mean of its feature vectors over places, each channel scaled to unit variance.
-    ``explained`` is the share of the variance that the two components hold.
+    ``explained`` is the share of the variance that the two components hold. Signs are chosen such that the
+    target lies to the right and clouds keep their sides from one place to the next.
     """
     generator, tables = np.random.default_rng(0), []
     domains = {"source": None, "target": _some(run.task.test, points, generator)}
     for j, name in enumerate(run.names):
-        domains["source"] = _some(run.task.sources[j], points, generator)
+        domains["source"], before = _some(run.task.sources[j], points, generator), None
         for place, features in _features(run, j).items():
             vectors = [_pooled(features, domain) for domain in domains.values()]
             scaled = StandardScaler().fit_transform(np.concatenate(vectors))
             pca = PCA(n_components=2, random_state=0)
-            x, y = pca.fit_transform(scaled).T.round(3)
             of = np.repeat(list(domains), [len(v) for v in vectors])
+            x, y = pca.fit_transform(scaled).T
+            if x[of == "target"].mean() < x[of == "source"].mean():
+                x = -x
+            if before is not None and y @ before < 0:
+                y = -y
+            before = y
             explained = round(float(pca.explained_variance_ratio_.sum()), 4)
-            columns = {"source": name, "place": place, "domain": of, "x": x, "y": y, "explained": explained}
+            columns = {
+                "source": name,
+                "place": place,
+                "domain": of,
+                "x": x.round(3),
+                "y": y.round(3),
+                "explained": explained,
+            }
             tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 

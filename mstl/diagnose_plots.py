@@ -8,7 +8,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -52,7 +51,7 @@ def attention_montage(scene: Arrays) -> Figure:
 
 
 def attention_films(film: Arrays) -> dict[str, list[bytes]]:
-    """For every source the frames of its attention over training, as PNG; empty where nothing was stored."""
+    """For every source the frames of its attention over training, as JPEG; empty where nothing was stored."""
     if not film:
         return {}
     names, layout, spread = film["sources"].tolist(), film["layout"].tolist(), _spread(film["maps"])
@@ -65,7 +64,7 @@ def attention_films(film: Arrays) -> dict[str, list[bytes]]:
             _cars(axes[0], film)
             shown = _attention_row(axes[1], film, maps[j], layout, name, spread)
             figure.colorbar(shown, ax=axes, shrink=0.7, label="weight")
-            films[name].append(explore.png(figure, dpi=72))
+            films[name].append(explore.jpeg(figure, dpi=80))
     return films
 
 
@@ -83,7 +82,7 @@ def auc_matrix(attention: pd.DataFrame) -> Figure:
             cbar=False,
         )  # fmt: skip
         _frame_own(ax, table)
-        ax.set(title=method_label(method), xlabel="region", ylabel="attention of")
+        ax.set(title=_title(method), xlabel="region", ylabel="attention of")
         ax.tick_params(axis="y", rotation=0)
     return figure
 
@@ -102,7 +101,7 @@ def auc_over_training(curves: pd.DataFrame) -> Figure:
         _line(axes[0], curves, column, colour, style, name)
     axes[0].axhline(0.5, color="#555555", ls=":", lw=1)
     axes[0].set(xlabel="step", ylabel="AUC of the own part")
-    axes[0].legend(title="attention of", ncols=min(3, len(names)), fontsize=9, title_fontsize=9)
+    figure.legend(title="attention of", loc="outside right upper", fontsize=9, title_fontsize=9)
     _line(axes[1], curves, "attention_entropy", plots.PALETTE[0], "-", "")
     axes[1].axhline(1, color="#555555", ls=":", lw=1)
     axes[1].set(xlabel="step", ylabel="entropy (1 is uniform)")
@@ -192,9 +191,7 @@ def distances(domains: pd.DataFrame) -> Figure:
             )
         ax.axhline(0, color="#555555", ls=":", lw=1)
         ax.set_xticks([0, 1], ["before\nattention", "after\nattention"])
-        ax.set(
-            title=method_label(method), xlim=(-0.3, 1.3), ylim=(min(-0.1, domains["a_distance"].min()), 2.05)
-        )
+        ax.set(title=_title(method), xlim=(-0.3, 1.3), ylim=(min(-0.1, domains["a_distance"].min()), 2.05))
         ax.grid(axis="x", visible=False)
     axes[0, 0].set_ylabel("proxy A-distance")
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -211,7 +208,7 @@ def game(curves: pd.DataFrame) -> Figure:
     plots.curves(curves, "discriminator_accuracy", axes[0], "discriminator accuracy")
     axes[0].axhline(0.5, color="#555555", ls=":", lw=1)
     plots.curves(curves, "gradient_ratio", axes[1], "gradient ratio")
-    axes[1].legend(fontsize=9)
+    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
     return figure
 
 
@@ -238,16 +235,17 @@ def embeddings(points: pd.DataFrame) -> Figure:
 
 
 def best_and_worst(cases: Arrays) -> Figure:
-    """The test images with the largest and the smallest Dice: prediction in amber, true outline in blue."""
+    """Test images with the largest and the smallest Dice: outline predicted (amber) and true (blue)."""
     if not cases:
         return _empty("pictures")
     half, width = len(cases["dice"]) // 2, cases["images"].shape[-1]
     masks, predicted = (np.unpackbits(cases[k], axis=-1, count=width) for k in ("masks", "predicted"))
     figure, axes = plt.subplots(2, half, figsize=(9.2, 3.6), squeeze=False, layout="compressed")
     for i, ax in enumerate(axes.flat):
-        picture, mask = torch.from_numpy(cases["images"][i]), torch.from_numpy(predicted[i][None])
-        ax.imshow(plots.overlay(picture, mask))
-        ax.contour(masks[i], levels=[0.5], colors=[plots.PALETTE[0]], linewidths=1.3)
+        ax.imshow(cases["images"][i].transpose(1, 2, 0))
+        for mask, colour, style in ((masks[i], plots.PALETTE[0], "-"), (predicted[i], "#ff9900", "--")):
+            if mask.any() and not mask.all():
+                ax.contour(mask, levels=[0.5], colors=[colour], linewidths=1.7, linestyles=style)
         ax.set_title(f"{cases['dice'][i]:.3f}", fontsize=9)
         ax.set(xticks=[], yticks=[])
     for ax, name in zip(axes[:, 0], ("best", "worst"), strict=True):
@@ -310,7 +308,15 @@ def _frame_own(ax: Axes, table: pd.DataFrame) -> None:
     for y, name in enumerate(table.index):
         for x, column in enumerate(table.columns):
             if name == column:
-                ax.add_patch(plt.Rectangle((x, y), 1, 1, fill=False, lw=2.5, color="black", clip_on=False))
+                frame = plt.Rectangle(
+                    (x, y), 1, 1, fill=False, lw=2.5, color="black", clip_on=False, zorder=5
+                )
+                ax.add_patch(frame)
+
+
+def _title(method: str) -> str:
+    """A method's name on as many lines as it has changes: panels are narrow."""
+    return method_label(method).replace(" + ", "\n+ ")
 
 
 def _empty(what: str) -> Figure:

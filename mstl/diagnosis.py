@@ -157,8 +157,9 @@ def attention_verdict(attention: pd.DataFrame) -> str:
         text += f"; chance is 0.5, and no map this coarse can exceed {best.mean():.2f} on average"
         if contrasts:
             text += (
-                f". It is {_above(contrasts)} than the AUC of the same parts under the *other* sub-networks' "
-                f"attention in {_of(np.array(contrasts) > 0)}. The true assignment of parts to sub-networks "
+                f". Minus the AUC of the same parts under the *other* sub-networks' attention that is "
+                f"**{np.mean(contrasts):+.3f}**{_range(contrasts, 3)}, above 0 in "
+                f"{_of(np.array(contrasts) > 0)}. The true assignment of parts to sub-networks "
                 f"is the best of all {total[0]} in {_of(np.array(ranks) == 1)} (by luck in one of {total[0]})"
             )
         lines.append(f"{text}.")
@@ -171,9 +172,9 @@ def object_verdict(attention: pd.DataFrame) -> str:
     for method, group in _groups(attention):
         area = group[group["region"] == "object"]["auc"]
         lines.append(
-            f"* {method_label(method)}: the object outranks the background with AUC {area.mean():.2f}"
-            f"{_range(area)}; {(area < 0.5).sum()} of {len(area)} sub-networks give the object the *smaller* "
-            f"weights. Entropy: {group['entropy'].mean():.4f} of that of uniform attention."
+            f"* {method_label(method)}: the AUC of object above background is {area.mean():.2f}"
+            f"{_range(area)}; {(area < 0.5).sum()} of {len(area)} sub-networks give the object the "
+            f"*smaller* weights. Entropy: {group['entropy'].mean():.4f} of that of uniform attention."
         )
     return "\n".join(lines) or _nothing("attention")
 
@@ -198,7 +199,7 @@ def heads_verdict(heads: pd.DataFrame) -> str:
             continue
         lines.append(
             f"* {method_label(method)}: the sub-network whose source shows a part has the "
-            f"highest recall of it in **{sum(first)} of {len(first)}** cases (seeds × parts; by luck in one of "
+            f"highest recall of it in **{sum(first)} of {len(first)}** cases (seeds × parts; by luck one of "
             f"{named}). The whole method recalls a part at least as well as its best sub-network in "
             f"**{sum(beaten)} of {len(beaten)}** cases."
         )
@@ -251,11 +252,12 @@ def cases_verdict(cases: dict[str, np.ndarray]) -> str:
         return _nothing("pictures")
     half = len(cases["dice"]) // 2
     best, worst = cases["dice"][:half], cases["dice"][half:]
+    cars = len(set(cases["cars"][half:].tolist()))
     views = ", ".join(map(str, sorted(set(cases["views"][half:].tolist()))))
     return (
         f"The best {half} test images of this run have a Dice of {best.min():.3f} to {best.max():.3f}, "
         f"the worst {half} of {worst.min():.3f} to {worst.max():.3f}. The worst show "
-        f"{len(set(cases['cars'][half:]))} different cars, from the views {views}."
+        f"{cars} car{'s' if cars > 1 else ''}, from the views {views}."
     )
 
 
@@ -292,13 +294,7 @@ def _range(values: Sequence[float], digits: int = 2) -> str:
 
 
 def _of(true: np.ndarray) -> str:
-    if len(true) == 1:
-        return "the one seed" if true[0] else "no seed of one"
-    return f"{true.sum()} of {len(true)} seeds"
-
-
-def _above(contrasts: Sequence[float]) -> str:
-    return f"{np.mean(contrasts):+.3f} higher on average" if np.mean(contrasts) else "not higher on average"
+    return f"{true.sum()} of {len(true)} seed{'s' if len(true) > 1 else ''}"
 
 
 def _nothing(what: str) -> str:
