@@ -92,7 +92,7 @@ def test_collect_writes_one_row_a_run_an_image_and_a_log_point(runs):
 
 
 def test_unfinished_runs_are_left_out_and_counted(runs, capsys):
-    (runs / "runs/studio/parts/mstl/labels-4/seed-1/manifest.json").unlink()
+    (runs / "runs/studio/parts/mstl+steps=5/labels-4/seed-1/manifest.json").unlink()
     results.collect(str(runs / "runs"), str(runs / "results"))
     assert "2 finished runs, 1 unfinished left out" in capsys.readouterr().out
 
@@ -102,9 +102,94 @@ def test_missing_and_half_written_results_are_one_clear_error(runs):
         results.collect(str(runs / "nowhere"))
     with pytest.raises(InputError, match="make reproduce DATA=studio"):
         results.load(runs / "nowhere", "studio", "runs")
-    (runs / "runs/studio/parts/mstl/labels-4/seed-1/images.csv").write_bytes(b"")
+    (runs / "runs/studio/parts/mstl+steps=5/labels-4/seed-1/images.csv").write_bytes(b"")
     with pytest.raises(InputError, match=r"seed-1 cannot be read"):
         results.collect(str(runs / "runs"), str(runs / "results"))
+
+
+@pytest.fixture
+def compact(runs):
+    results.collect_compact(str(runs / "runs"), str(runs / "grid"))
+    return runs
+
+
+def test_compact_tables_hold_the_means_over_a_cars_images(compact):
+    cars = results.load(compact / "grid", "studio", "cars")
+    table = results.load(compact / "grid", "studio", "runs")
+    assert [*cars.columns[:9]] == [*results.RUN_KEYS, "car", "images"]
+    assert sorted(table["run"]) == [0, 1, 2]
+    for row in table.itertuples():
+        folder = compact / f"runs/studio/parts/{row.method}/labels-4/seed-{row.seed}"
+        images = pd.read_csv(folder / "images.csv", dtype={"car": str}).query("split == 'test'")
+        own = cars[(cars["method"] == row.method) & (cars["seed"] == row.seed)].set_index("car")
+        means = images.groupby("car")[["dice", "iou", "recall_left", "recall_right"]].mean()
+        np.testing.assert_allclose(own[list(means)], means, atol=1e-4)
+        assert own["images"].sum() == row.images
+    curves = results.load(compact / "grid", "studio", "curves")
+    assert curves.groupby(["method", "seed"])["step"].max().eq(5).all()
+
+
+def test_runs_of_no_current_sweep_are_left_out_and_counted(runs, capsys):
+    wanted = {"studio/parts/mstl+steps=5/labels-4/seed-0"}
+    results.collect_compact(str(runs / "runs"), str(runs / "grid"), wanted)
+    assert len(results.load(runs / "grid", "studio", "runs")) == 1
+    assert "1 finished runs, 2 of no current sweep left out" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"none of the 3 finished runs below .* belongs to the sweep"):
+        results.collect_compact(str(runs / "runs"), str(runs / "grid"), {"elsewhere"})
+
+
+def test_changed_recipes_have_the_name_of_their_setting(runs):
+    config = TrainConfig(
+        method="mstl", extra="harmful", profile="tiny", steps=5, labels=4, out=str(runs / "runs")
+    )
+    training.train(config)
+    results.collect_compact(str(runs / "runs"), str(runs / "grid"))
+    assert set(results.load(runs / "grid", "studio", "runs")["recipe"]) == {"parts", "parts+harmful"}
+
+
+def cut_off(text: str) -> str:
+    return text[:-9]
+
+
+def without_a_column(text: str) -> str:
+    lines = [line.split(",") for line in text.splitlines()]
+    return "".join(",".join([first, *rest]) + "\n" for first, _, *rest in lines)
+
+
+def conflicted(text: str) -> str:
+    head, rest = text.split("\n", 1)
+    return f"{head}\n<<<<<<< ours\n{rest}"
+
+
+def longer_line(text: str) -> str:
+    return text.rstrip("\n") + ",1,2,3\n"
+
+
+@pytest.mark.parametrize("damage", [cut_off, without_a_column, conflicted, longer_line, lambda text: ""])
+@pytest.mark.parametrize("table", ["runs", "cars", "curves"])
+def test_a_damaged_table_is_one_clear_error_that_names_it(tmp_path, table, damage):
+    folder = tmp_path / "grid" / "studio"
+    folder.mkdir(parents=True)
+    key = "studio,parts,3,mstl,4,0,grid"
+    columns = ",".join(results.RUN_KEYS)
+    texts = {
+        "runs": f"run,{columns},dice,iou,seconds\n0,{key},0.9,0.8,10.5\n1,{key},0.9,0.8,10.5\n",
+        "cars": "run,car,images,dice,iou\n0,0e3,16,0.9,0.8\n1,0e4,16,0.9,0.8\n",
+        "curves": "run,step,progress,seconds,loss\n0,50,0.5,2.5,1.25\n0,100,1,5.5,1.125\n",
+    }
+    for name, text in texts.items():
+        (folder / f"{name}.csv").write_text(damage(text) if name == table else text)
+    with pytest.raises(InputError) as caught:
+        results.load(tmp_path / "grid", "studio", table)
+    message = str(caught.value)
+    assert "\n" not in message and str(folder / f"{table}.csv") in message and "make sweep" in message
+
+
+def test_tables_of_different_collections_are_refused(tmp_path, compact):
+    path = compact / "grid" / "studio" / "cars.csv"
+    path.write_text(path.read_text() + "77," + path.read_text().splitlines()[-1].split(",", 1)[1] + "\n")
+    with pytest.raises(InputError, match=r"cars.csv has runs that runs.csv beside it has not; make it with"):
+        results.load(compact / "grid", "studio", "cars")
 
 
 def test_headroom_is_the_share_of_the_gap_between_the_references():
