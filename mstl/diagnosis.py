@@ -197,10 +197,14 @@ def heads_verdict(heads: pd.DataFrame) -> str:
         if not named:
             lines.append(f"* {method_label(method)} has no sub-networks of which one could ask this.")
             continue
+        text = f"* {method_label(method)}: "
+        if first:
+            text += (
+                "the sub-network whose source shows a part has the highest recall of it in "
+                f"**{sum(first)} of {len(first)}** cases (seeds × parts; by luck one of {named}). "
+            )
         lines.append(
-            f"* {method_label(method)}: the sub-network whose source shows a part has the "
-            f"highest recall of it in **{sum(first)} of {len(first)}** cases (seeds × parts; by luck one of "
-            f"{named}). The whole method recalls a part at least as well as its best sub-network in "
+            f"{text}The whole method recalls a part at least as well as its best sub-network in "
             f"**{sum(beaten)} of {len(beaten)}** cases."
         )
     return "\n".join(lines) or _nothing("the sub-networks")
