@@ -24,7 +24,7 @@ def train(config: tyro.conf.OmitArgPrefixes[TrainConfig], film: int = 0) -> None
 
 
 def collect(runs: str = "runs", out: str = "results", compact: bool = False) -> None:
-    """Gather all finished runs below RUNS into the tables below OUT; compact: means per car, for many runs."""
+    """Gather all finished runs below RUNS into the tables below OUT; compact: means per car, if many."""
     from mstl import results
 
     for path in (results.collect_compact if compact else results.collect)(runs, out):
