@@ -43,14 +43,15 @@ PROFILES: dict[str, Profile] = {
     "tiny": Profile(
         size=(32, 48), steps=20, batch_size=4, target_batch_size=4, width=4, log_every=5, checkpoint_every=10
     ),
-    # Many runs on few cores: the sweep. The width fills no vector register, but the step is the cheapest.
+    # Many runs on few cores: the sweep. A short schedule wants a high rate and a short memory.
     "grid": Profile(
         size=(48, 72),
         steps=300,
         batch_size=4,
         target_batch_size=6,
         width=8,
-        log_every=50,
+        learning_rate=5e-3,
+        ema=0.97,
         checkpoint_every=300,
     ),
     "quick": Profile(size=(64, 96), steps=600, width=16),
