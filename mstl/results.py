@@ -22,6 +22,8 @@ COLUMNS = {
     "cars": ("car", "dice", "iou"),
 }
 COLUMNS |= {"curves": ("step", "progress", "seconds")}
+# Names that may look like numbers: 12e4567 is a commit.
+TEXT = dict.fromkeys(("car", "commit", "data_fingerprint"), str)
 RUN_KEYS = ["data", "recipe", "sources", "method", "labels", "seed", "profile"]
 
 
@@ -141,7 +143,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     if not text.endswith("\n"):
         raise InputError(f"{path} is half written: its last line does not end; {again}")
     try:
-        table = pd.read_csv(io.StringIO(text), dtype={"car": str}, keep_default_na=True)
+        table = pd.read_csv(io.StringIO(text), dtype=TEXT, keep_default_na=True)
     except ValueError as error:  # pandas' parser errors are ValueErrors
         raise InputError(f"{path} is damaged ({' '.join(str(error).split())}); {again}") from None
     keys = ["run"] if "run" in table and path.stem != "runs" else RUN_KEYS

@@ -17,7 +17,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import sweep_file
 import sweep_results
@@ -101,18 +101,10 @@ def run(options: dict[str, Any], configs: list[TrainConfig]) -> int:
     folder = tasks_folder(configs)
     try:
         with only_one(folder / "lock", wait=False) as lock:
-            progress = SweepProgress(configs, prepare(task_plans(configs)), options["jobs"])
-            process = start(options, folder, lock)
-            try:
-                while process.poll() is None:
-                    time.sleep(POLL)
-                    progress.update()
-            except KeyboardInterrupt:
-                stop(process)
-                raise
-            finally:
-                progress.close()
-            status = report(progress, process.returncode, folder / "snakemake.log")
+            pending = prepare(task_plans(configs))
+            progress = SweepProgress(configs, pending, options["jobs"])
+            status = train(options, folder, lock, progress) if pending else 0
+            status = report(progress, status, folder / "snakemake.log")
             if progress.done > len(progress.failures):
                 files = [sweep_file.find(name) for name in words(options["sweep"])]
                 for path in sweep_results.collect(files, Path(options["results"]), options["runs"]):
@@ -123,6 +115,21 @@ def run(options: dict[str, Any], configs: list[TrainConfig]) -> int:
         raise InputError(
             f"another `make sweep` is at work in {folder.parent}; wait for it, or stop it: kill -- -{holder}"
         ) from None
+
+
+def train(options: dict[str, Any], folder: Path, lock: IO[str], progress: SweepProgress) -> int:
+    """Start Snakemake and report while it works; returns its exit status."""
+    process = start(options, folder, lock)
+    try:
+        while process.poll() is None:
+            time.sleep(POLL)
+            progress.update()
+    except KeyboardInterrupt:
+        stop(process)
+        raise
+    finally:
+        progress.close()
+    return process.returncode
 
 
 def tasks_folder(configs: list[TrainConfig]) -> Path:
@@ -137,7 +144,7 @@ def tasks_folder(configs: list[TrainConfig]) -> Path:
     return Path(folders[0]) / TASKS
 
 
-def start(options: dict[str, Any], folder: Path, lock) -> subprocess.Popen:
+def start(options: dict[str, Any], folder: Path, lock: IO[str]) -> subprocess.Popen:
     """Snakemake in a process group of its own, so that a signal can reach it and all its workers."""
     settings = folder / "settings.json"
     settings.write_text(json.dumps({n: v for n, v in options.items() if v} | {"prepared": True}) + "\n")
