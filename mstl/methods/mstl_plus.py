@@ -40,7 +40,7 @@ class Hyperparameters(mstl.Hyperparameters):
     agreement: bool = True
     consensus: bool = True
     sharpness: float = 1.0
-    consistency: float = 5.0
+    consistency: float = 10.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
