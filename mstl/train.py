@@ -21,7 +21,7 @@ from mstl import methods, provenance
 from mstl.attention_scores import attention_entropy, scores, watched
 from mstl.config import TrainConfig
 from mstl.data.augment import to_float
-from mstl.data.batches import Batch, Batches
+from mstl.data.batches import Batch, Batches, TargetBatch
 from mstl.data.task import Task
 from mstl.errors import InputError
 from mstl.evaluate import predict_domain, score_table
@@ -298,14 +298,12 @@ class Trainer:
         """The batch with what the averaged weights predict on unlabelled images, where there is a teacher."""
         if self.teacher == 0 or len(batch.target.masks) == len(batch.target.images):
             return batch
+        taught: dict[int, TargetBatch] = {}
         with torch.no_grad():
-            taught = {
-                id(target): replace(
-                    target,
-                    taught=self.averaged.module.predict(target.plain[target.unlabelled]).float().sigmoid(),
-                )
-                for target in batch.targets
-            }
+            for target in batch.targets:  # synchronised, the same object J times
+                if id(target) not in taught:
+                    logits = self.averaged.module.predict(target.plain[target.unlabelled])
+                    taught[id(target)] = replace(target, taught=logits.float().sigmoid())
         return replace(batch, targets=tuple(taught[id(target)] for target in batch.targets))
 
     def _consistency(self, batch: Batch, losses: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from conftest import toy_task
 
 from mstl.data.augment import Augment
 from mstl.data.batches import Batches
+from mstl.errors import InputError
 from mstl.methods import build
 
 
@@ -132,6 +133,29 @@ def test_places_the_discriminator_is_sure_about_weigh_less():
     p = discriminator(features).sigmoid().flatten()
     unsure = (p - 0.5).abs().argmin()
     assert method._transferable(0, features).flatten().argmax() == unsure
+
+
+def test_mixing_gives_every_sub_network_its_share_of_the_other_sources():
+    batch = batch_of(toy_task(3))
+    marked = replace(
+        batch,
+        source_images=torch.arange(3.0)[:, None].repeat(1, 8)[..., None, None, None].expand(3, 8, 3, 16, 16),
+        source_masks=torch.arange(3.0)[:, None].repeat(1, 8)[..., None, None, None].expand(3, 8, 1, 16, 16),
+    )
+    mixed = plus(3, overrides="mixing=0.5")._mixed(marked)
+    origin = mixed.source_images[:, :, 0, 0, 0]
+    for j in range(3):
+        assert [int((origin[j] == k).sum()) for k in range(3)] == [4 if k == j else 2 for k in range(3)]
+    assert torch.equal(origin, mixed.source_masks[:, :, 0, 0, 0])
+    assert plus(3, overrides="mixing=0")._mixed(marked) is marked
+    assert plus(1, labelled=False)._mixed(marked) is marked
+
+
+def test_without_labels_all_sources_are_shared_and_with_labels_none():
+    assert plus(4, labelled=False).mixing == 0.75
+    assert plus(4).mixing == 0
+    with pytest.raises(InputError, match="mixing=2"):
+        plus(overrides="mixing=2")
 
 
 def test_one_source_has_weight_one():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -29,6 +29,8 @@ class Hyperparameters(mstl.Hyperparameters):
         agreement: weaken the game of a source whose foreground share differs from the target's predicted one.
         consensus: weigh sources by how near their heads are to the median head on target images.
         sharpness: of these weights; 0 is equal weights.
+        mixing: share of a sub-network's source images that come from the other sources; -1 is an equal share
+            of all without target labels and 0 with them.
         consistency: weight of the heads' distance from the averaged weights' prediction, with labels.
     """
 
@@ -40,6 +42,7 @@ class Hyperparameters(mstl.Hyperparameters):
     agreement: bool = True
     consensus: bool = True
     sharpness: float = 1.0
+    mixing: float = -1.0
     consistency: float = 10.0
 
     def __post_init__(self) -> None:
@@ -47,6 +50,8 @@ class Hyperparameters(mstl.Hyperparameters):
         for key in ("aim", "sharpness", "consistency"):
             if getattr(self, key) < 0:
                 raise InputError(f"{key}={getattr(self, key)} must be ≥ 0")
+        if not (self.mixing == -1 or 0 <= self.mixing <= 1):
+            raise InputError(f"mixing={self.mixing} must lie in [0, 1], or be -1 to follow the labels")
 
     @staticmethod
     def attentions() -> tuple[str, ...]:
@@ -57,7 +62,8 @@ class MSTLPlus(mstl.MSTL):
     r"""MSTL with its choices made from what a run can see, never from masks it must not see.
 
     * *Sub-networks*: heads learn from the labelled target images, too, and predict together with the fused
-      predictor.
+      predictor. Without such images nothing ties a sub-network to the target, and what one source teaches
+      does not carry far: then every sub-network sees all sources (``mixing``).
     * *Synchronised batch*: every head follows the prediction of the averaged weights on the shared
       unlabelled target images, :math:`\mathcal L_{con} = \frac1J \sum_j \overline{(\sigma(P_j) - \bar p)^2}`.
       Only where labelled target images exist, too: without any it spreads errors.
@@ -78,6 +84,7 @@ class MSTLPlus(mstl.MSTL):
     def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
         super().__init__(hyper, sources, labelled)
         self.teacher = hyper.consistency if labelled else 0.0
+        self.mixing = hyper.mixing if hyper.mixing >= 0 else (0.0 if labelled else 1 - 1 / sources)
         self.register_buffer("distances", torch.ones(sources))
         self.register_buffer("source_shares", torch.full((sources,), 0.5))
         self.register_buffer("target_share", torch.tensor(0.5))
@@ -86,6 +93,7 @@ class MSTLPlus(mstl.MSTL):
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         self._check_sources(batch)
+        batch = self._mixed(batch)
         pairs = [self._pair(j, batch) for j in range(self.sources)]
         if self.training:
             self._estimate(batch, pairs)
@@ -112,7 +120,7 @@ class MSTLPlus(mstl.MSTL):
             self.scale.mul_(min(2.0, max(0.5, self.hyper.aim / ratio))).clamp_(0.02, 20.0)
 
     def observe(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        seen = super().observe(batch, progress)
+        seen = super().observe(self._mixed(batch), progress)
         return seen | {f"weight_{j}": weight for j, weight in enumerate(self.weights)}
 
     def _layers(self) -> str:
@@ -148,6 +156,18 @@ class MSTLPlus(mstl.MSTL):
         if entropy.shape[-2:] != features.shape[-2:]:  # a discriminator of whole images
             return torch.ones_like(features[:, :1])
         return 1 + entropy - entropy.mean(dim=(-2, -1), keepdim=True)
+
+    def _mixed(self, batch: Batch) -> Batch:
+        """The batch in which source j's last images are the other sources' images of the same places."""
+        count = batch.source_images.shape[1]
+        foreign = round(self.mixing * count) if self.sources > 1 else 0
+        if not foreign:
+            return batch
+        places = torch.arange(count)
+        turn = (1 + (places - (count - foreign)) % (self.sources - 1)) * (places >= count - foreign)
+        origin = (torch.arange(self.sources)[:, None] + turn) % self.sources
+        images, masks = (x[origin, places] for x in (batch.source_images, batch.source_masks))
+        return replace(batch, source_images=images, source_masks=masks)
 
     @torch.no_grad()
     def _estimate(self, batch: Batch, pairs: list[mstl.Pair]) -> None:
