@@ -54,7 +54,7 @@ PROFILES: dict[str, Profile] = {
         ema=0.97,
         checkpoint_every=300,
     ),
-    "quick": Profile(size=(64, 96), steps=600, width=16),
+    "quick": Profile(size=(64, 96), steps=300, width=16, learning_rate=4e-3, ema=0.98),
     "full": Profile(
         size=(128, 192),
         steps=6000,
@@ -75,7 +75,8 @@ class TrainConfig:
 
     Attributes:
         data: studio, carparts, carvana or folder.
-        recipe: how sources and target are made: parts, parts-plain, views, views-styled or chimeras.
+        recipe: how sources and target are made: parts, parts-plain, views, views-styled,
+            chimeras, or own (your folders).
         sources: number J of sources; 0 is the recipe's own.
         extra: sources to add: "useless" (noise), "harmful" (inverted masks) or both.
         without: names of sources to leave out, "front" for instance.
