@@ -1,15 +1,13 @@
 """DANN, combined and per source: what the reversed gradient and the averages promise."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 from conftest import toy_task
+from small import batch_of, close, gradients, reordered, total
 from torch import nn
 
-from mstl.data.augment import Augment
-from mstl.data.batches import Batches
 from mstl.errors import InputError
 from mstl.methods import build
 from mstl.methods.adversary import Adversary
@@ -19,36 +17,9 @@ from mstl.nn import domain_loss, ramp, segmentation_loss
 BOTH = ["dann", "dann_per_source"]
 
 
-def batch_of(task):
-    return next(Batches(task, batch_size=3, target_batch_size=4, augment=Augment.none()))
-
-
 def made(name, sources=3, overrides="", labelled=True):
     torch.manual_seed(0)
     return build(name, sources, labelled, f"depth=3 {overrides}", width=4).eval()
-
-
-def total(losses):
-    return torch.stack(tuple(losses.values())).sum()
-
-
-def gradients(module, loss):
-    values = torch.autograd.grad(loss, list(module.parameters()), allow_unused=True, retain_graph=True)
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(module.parameters(), values, strict=True)]
-
-
-def close(left, right, atol=1e-6):
-    return all(torch.allclose(a, b, atol=atol) for a, b in zip(left, right, strict=True))
-
-
-def reordered(batch, order):
-    return replace(
-        batch,
-        source_images=batch.source_images[order],
-        source_masks=batch.source_masks[order],
-        source_ids=batch.source_ids[order],
-        targets=tuple(batch.targets[0] for _ in order),
-    )
 
 
 @pytest.mark.parametrize("name", BOTH)

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import toy_task
+from small import batch_of, close, gradients, reordered, total
 from torch.nn import functional as F
 
-from mstl.data.augment import Augment
 from mstl.data.batches import Batches
 from mstl.errors import InputError
 from mstl.methods import build
@@ -15,36 +15,9 @@ from mstl.methods.dctn import mixture_logits, pseudo_loss
 from mstl.nn import domain_loss, ramp, segmentation_loss
 
 
-def batch_of(task):
-    return next(Batches(task, batch_size=3, target_batch_size=4, augment=Augment.none()))
-
-
 def made(sources=3, overrides="", labelled=True, name="dctn"):
     torch.manual_seed(0)
     return build(name, sources, labelled, f"depth=3 {overrides}", width=4).eval()
-
-
-def total(losses):
-    return torch.stack(tuple(losses.values())).sum()
-
-
-def gradients(module, loss):
-    values = torch.autograd.grad(loss, list(module.parameters()), allow_unused=True, retain_graph=True)
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(module.parameters(), values, strict=True)]
-
-
-def close(left, right, atol=1e-6):
-    return all(torch.allclose(a, b, atol=atol) for a, b in zip(left, right, strict=True))
-
-
-def with_sources(batch, order):
-    return replace(
-        batch,
-        source_images=batch.source_images[order],
-        source_masks=batch.source_masks[order],
-        source_ids=batch.source_ids[order],
-        targets=tuple(batch.targets[0] for _ in order),
-    )
 
 
 def certain(method, logits):
@@ -198,7 +171,7 @@ def test_duplicating_every_source_changes_neither_loss_nor_prediction():
     ):
         for j, module in enumerate(modules):
             module.load_state_dict(wanted[j % 2].state_dict())
-    once, twice = method.losses(batch, 0.7), more.losses(with_sources(batch, [0, 1, 0, 1]), 0.7)
+    once, twice = method.losses(batch, 0.7), more.losses(reordered(batch, [0, 1, 0, 1]), 0.7)
     assert all(torch.allclose(once[key], twice[key], atol=1e-6) for key in once)
     assert close(gradients(method.encoder, total(once)), gradients(more.encoder, total(twice)), 1e-5)
     images = torch.randn(2, 3, 32, 48)
@@ -213,7 +186,7 @@ def test_permuting_sources_with_their_heads_changes_nothing():
     for modules in (method.heads, method.adversary.discriminators):
         modules._modules = {str(k): modules[j] for k, j in enumerate(order)}
     method.concentration.copy_(method.concentration[order])
-    after = method.losses(with_sources(batch, order), 0.7)
+    after = method.losses(reordered(batch, order), 0.7)
     assert all(torch.allclose(before[key], after[key], atol=1e-6) for key in before)
     assert torch.allclose(predicted, method.predict(images), atol=1e-5)
 

@@ -1,22 +1,15 @@
 """MDAN: limits, weights and signs of its two objectives."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from conftest import toy_task
+from small import batch_of, close, gradients, reordered, total
 
-from mstl.data.augment import Augment
-from mstl.data.batches import Batches
 from mstl.errors import InputError
 from mstl.methods import build
 from mstl.nn import domain_loss, ramp, segmentation_loss
 
 BOTH = ["mdan_hard", "mdan_soft"]
-
-
-def batch_of(task):
-    return next(Batches(task, batch_size=3, target_batch_size=4, augment=Augment.none()))
 
 
 def made(name, sources=3, overrides="", labelled=True):
@@ -28,29 +21,6 @@ def like(method, name, overrides="", sources=None):
     other = made(name, sources or method.sources, overrides)
     other.load_state_dict(method.state_dict(), strict=False)
     return other
-
-
-def total(losses):
-    return torch.stack(tuple(losses.values())).sum()
-
-
-def gradients(module, loss):
-    values = torch.autograd.grad(loss, list(module.parameters()), allow_unused=True, retain_graph=True)
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(module.parameters(), values, strict=True)]
-
-
-def close(left, right, atol=1e-6):
-    return all(torch.allclose(a, b, atol=atol) for a, b in zip(left, right, strict=True))
-
-
-def with_sources(batch, order):
-    return replace(
-        batch,
-        source_images=batch.source_images[order],
-        source_masks=batch.source_masks[order],
-        source_ids=batch.source_ids[order],
-        targets=tuple(batch.targets[0] for _ in order),
-    )
 
 
 def terms(method, batch):
@@ -176,7 +146,7 @@ def test_duplicating_every_source_leaves_the_gradient_alone(name):
     more.network.load_state_dict(method.network.state_dict())
     for j, discriminator in enumerate(more.adversary.discriminators):
         discriminator.load_state_dict(method.adversary.discriminators[j % 2].state_dict())
-    once, twice = method.losses(batch, 0.5), more.losses(with_sources(batch, [0, 1, 0, 1]), 0.5)
+    once, twice = method.losses(batch, 0.5), more.losses(reordered(batch, [0, 1, 0, 1]), 0.5)
     assert close(gradients(method.network, total(once)), gradients(more.network, total(twice)), 1e-5)
     offset = 0 if name == "mdan_hard" else torch.tensor(2.0).log().item() / 10
     assert (twice["source"] - once["source"]).item() == pytest.approx(offset, abs=1e-5)
@@ -189,7 +159,7 @@ def test_permuting_sources_with_their_discriminators_changes_nothing(name):
     wanted = gradients(method.network, total(before))
     modules = method.adversary.discriminators
     modules._modules = {str(k): modules[j] for k, j in enumerate(order)}
-    after = method.losses(with_sources(batch, order), 0.5)
+    after = method.losses(reordered(batch, order), 0.5)
     assert all(torch.allclose(before[key], after[key], atol=1e-6) for key in before)
     assert close(gradients(method.network, total(after)), wanted, 1e-5)
 

@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import toy_task
+from small import batch_of, gradients
 
-from mstl.data.augment import Augment
-from mstl.data.batches import Batches
 from mstl.errors import InputError
 from mstl.methods import METHODS, build
 from mstl.nn import domain_loss, ramp, segmentation_loss
@@ -15,18 +14,9 @@ from mstl.nn import domain_loss, ramp, segmentation_loss
 SMALL = "depth=3"
 
 
-def batch_of(task, **options):
-    return next(Batches(task, batch_size=3, target_batch_size=4, augment=Augment.none(), **options))
-
-
 def mstl(sources=3, labelled=True, overrides="", seed=0):
     torch.manual_seed(seed)
     return build("mstl", sources, labelled, f"{SMALL} {overrides}", width=4).eval()
-
-
-def gradients(module, loss):
-    values = torch.autograd.grad(loss, list(module.parameters()), allow_unused=True, retain_graph=True)
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(module.parameters(), values, strict=True)]
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import toy_task
+from small import batch_of
 
-from mstl.data.augment import Augment
-from mstl.data.batches import Batches
 from mstl.errors import InputError
 from mstl.methods import build
 
@@ -15,10 +14,6 @@ from mstl.methods import build
 def plus(sources=3, labelled=True, overrides="", seed=0):
     torch.manual_seed(seed)
     return build("mstl_plus", sources, labelled, f"depth=3 {overrides}", width=4)
-
-
-def batch_of(task):
-    return next(Batches(task, batch_size=3, target_batch_size=4, augment=Augment.none()))
 
 
 def test_equal_heads_have_equal_weights_and_a_head_that_disagrees_is_outvoted():

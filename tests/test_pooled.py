@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import toy_task
+from small import gradients
 
 from mstl.data.augment import Augment
 from mstl.data.batches import Batches
@@ -22,11 +23,6 @@ def batch_of(sources=3, **options):
 def fresh(name, sources=3, overrides="", labelled=True, seed=0):
     torch.manual_seed(seed)
     return build(name, sources, labelled, f"depth=3 {overrides}", width=4).eval()
-
-
-def gradients(module, loss):
-    values = torch.autograd.grad(loss, list(module.parameters()), allow_unused=True, retain_graph=True)
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(module.parameters(), values, strict=True)]
 
 
 def equal_gradients(module, left, right):

@@ -1,0 +1,44 @@
+"""Batches, gradients and comparisons for tests of methods on `conftest.toy_task`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from mstl.data.augment import Augment
+from mstl.data.batches import Batch, Batches
+from mstl.data.task import Task
+
+
+def batch_of(task: Task, **options) -> Batch:
+    """The first batch of a task, three images a source and four of the target, without augmentation."""
+    return next(Batches(task, batch_size=3, target_batch_size=4, augment=Augment.none(), **options))
+
+
+def total(losses: dict[str, Tensor]) -> Tensor:
+    """What the loop minimises."""
+    return torch.stack(tuple(losses.values())).sum()
+
+
+def gradients(module: nn.Module, loss: Tensor) -> list[Tensor]:
+    """Gradient of every parameter; zeros where the loss does not depend on it."""
+    values = torch.autograd.grad(loss, list(module.parameters()), allow_unused=True, retain_graph=True)
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(module.parameters(), values, strict=True)]
+
+
+def close(left: list[Tensor], right: list[Tensor], atol: float = 1e-6) -> bool:
+    """Whether two lists of tensors agree."""
+    return all(torch.allclose(a, b, atol=atol) for a, b in zip(left, right, strict=True))
+
+
+def reordered(batch: Batch, order: list[int]) -> Batch:
+    """The batch with its sources in another order, some repeated or left out."""
+    return replace(
+        batch,
+        source_images=batch.source_images[order],
+        source_masks=batch.source_masks[order],
+        source_ids=batch.source_ids[order],
+        targets=tuple(batch.targets[0] for _ in order),
+    )
