@@ -303,7 +303,7 @@ pd.DataFrame(rows).T.round(2)
 #
 # ## Without attention
 #
-# The same seed, the same batches, the same number of steps, and `attention=none`:
+# The same seed, the same batches, the same number of steps, and `attention=none` (the default of MSTL-plus):
 
 # %%
 from mstl.evaluate import predict_domain, score_table
@@ -323,9 +323,9 @@ scores = {"with attention": mean_dice(trainer), "without attention": mean_dice(p
 print(*(f"Dice {name}: {score:.3f}" for name, score in scores.items()), sep="\n")
 
 # %% [markdown]
-# **No claim follows from these two numbers.** One seed and so few steps measure luck. The comparison with seeds, full
-# training and intervals is in {doc}`06_results`; in the exploratory runs behind our defaults, attention never paid
-# ({doc}`../book/paper`).
+# **No claim follows from these two numbers.** One seed and so few steps measure luck. {doc}`08_ablation` switches
+# attention with several seeds and intervals, and {doc}`09_local_features` asks this page's questions of finished runs. In the
+# exploratory runs behind our defaults attention never paid, so MSTL has it and MSTL-plus does not ({doc}`../book/paper`).
 #
 # ## Summary
 #
@@ -355,8 +355,8 @@ print(*(f"Dice {name}: {score:.3f}" for name, score in scores.items()), sep="\n"
 #
 # ```{dropdown} Solution to 3
 # One idea from the literature: let the *discriminator* say what transfers. Where it cannot tell source from target, its
-# entropy is high, and that entropy can weight the features {cite:p}`wang2019tada`. We tried it in exploratory runs and it
-# did not pay, either. Another: ask that each sub-network's attention differs from that of the others on the same target image.
+# entropy is high, and that entropy can weight the features {cite:p}`wang2019tada`. It is built in: train
+# `method="mstl_plus"` with `overrides="attention=transferable"`; {doc}`08_ablation` has its row. Another: ask that each sub-network's attention differs from that of the others on the same target image.
 # ```
 #
 # **Next:** {doc}`04_synchronised_batches`

@@ -9,9 +9,10 @@
 # %% [markdown]
 # # Train one run
 #
-# This notebook is the unit of every comparison in this book. papermill runs it once for each method, number of
-# labels and seed; {doc}`06_results` puts the runs side by side. You can run it by hand just as well: change one
-# line in the parameters cell and run all cells below.
+# This notebook is one run of the default comparison. papermill runs it once for each method, number of labels and
+# seed; {doc}`06_results` puts the runs side by side. You can run it by hand just as well: change one line in the
+# parameters cell and run all cells below. (The large comparison of {doc}`07_comparison` calls the same training loop
+# without a notebook, which saves half of the time.)
 #
 # | | |
 # |---|---|
@@ -47,14 +48,14 @@ plots.style()
 
 # %% tags=["parameters"] nbmake={"mock": {"profile": "tiny", "out": "../_build/nbmake/runs"}}
 data: str = "studio"  # studio, carparts, carvana or folder
-recipe: str = "parts"  # how sources and target are made: parts, views or chimeras
+recipe: str = "parts"  # how sources and target are made: parts, views, chimeras, own
 sources: int = 0  # number J of sources; 0 is the recipe's own
-method: str = "mstl"  # or target_only, source_combine, oracle
+method: str = "mstl"  # or mstl_plus, source_combine, dann ... all: python -m mstl methods
 labels: int = 8  # labelled target images
 seed: int = 0  # of the splits, the initial weights and the batches
-profile: str = "quick"  # full wants a GPU, tiny is for tests
+profile: str = "quick"  # full wants a GPU, grid is the sweep's, tiny is for tests
 overrides: str = ""  # hyper-parameters, "attention=none strength=0.1"
-mean_teacher: float = 0.0  # weight of the consistency with averaged weights
+mean_teacher: float = None  # weight of the consistency with averaged weights; None is the method's own
 steps: int = None  # updates; None is the profile's number
 data_dir: str = None  # folder of the data, where it is not embedded
 out: str = "../runs"  # folder that holds all runs
@@ -71,14 +72,15 @@ pd.Series(config.settings(), name="value").to_frame()
 # ## One step
 #
 # The loop is short enough to tell. A step draws one synchronised batch ({doc}`04_synchronised_batches`): $b$ images
-# from every source and one target mini-batch for all. The method turns it into named losses,
+# from every source and one target mini-batch for all. The method turns it into named losses, for MSTL
 #
 # $$
 # \mathcal L = \mathcal L_{source} + \mathcal L_{target} + \mathcal L_{adversarial},
 # $$
 #
-# AdamW follows the gradient of their sum, and the discriminators take two extra steps of their own on features they
-# have seen lately. The weights that are evaluated are an exponential average of those that are trained. The *last*
+# AdamW follows the gradient of their sum, and where there are discriminators they take two extra steps of their own on
+# features they have seen lately. MSTL-plus has other terms: with labels a consistency and no adversary
+# ({doc}`../book/paper`). The weights that are evaluated are an exponential average of those that are trained. The *last*
 # checkpoint is scored, never the one that happens to be best on the test cars.
 #
 # Training writes a line of metrics every few steps and a checkpoint now and then. Kill it and start it again: it
@@ -98,7 +100,7 @@ else:
     curves = table[(table["method"] == method) & (table["seed"] == seed)]
 terms = [c for c in curves if c.startswith("loss_") and c != "loss_discriminator" and curves[c].notna().any()]
 
-# %% mystnb={"figure": {"name": "fig-losses", "caption": "Each loss of the run over its steps (mean over the steps between two log points). Segmentation losses are BCE plus 1 - Dice; the adversarial loss of a discriminator that knows nothing is ln 2, the dotted line."}, "image": {"alt": "Line chart: segmentation losses fall steeply and then level off; the adversarial loss stays near its dotted chance line."}}
+# %% mystnb={"figure": {"name": "fig-losses", "caption": "Each loss of the run over its steps (mean over the steps between two log points). Segmentation losses are BCE plus 1 - Dice; where there is an adversarial loss, that of a discriminator that knows nothing is ln 2, the dotted line."}, "image": {"alt": "Line chart with a line for each loss over the training steps, and a dotted line at ln 2."}}
 figure, ax = plt.subplots(figsize=(7.5, 3.4))
 for term in terms:
     ax.plot(curves["step"], curves[term], label=term.removeprefix("loss_").replace("_", " "))
@@ -114,7 +116,7 @@ plt.show()
 # ratio** compares the reversed gradient with that of the segmentation losses, at the weights of the extractors: far
 # below 0.1 the extractor does not notice its adversary. The **probe** is a fresh classifier trained on the final
 # features: if it separates source and target well above 50 %, the features still carry the domain
-# ({doc}`02_gradient_reversal`).
+# ({doc}`02_gradient_reversal`). A method that plays no game leaves the two pictures empty.
 
 # %% mystnb={"figure": {"name": "fig-adversary", "caption": "Left: balanced accuracy of the discriminators on the batch of the logged step, chance dotted. Right: size of the reversed gradient relative to the gradient of the segmentation losses, over the weights of the extractors."}, "image": {"alt": "Two line charts over the training steps: discriminator accuracy against the dotted chance line, and the gradient ratio."}}
 figure, axes = plt.subplots(1, 2, figsize=(8.5, 3))
@@ -165,7 +167,7 @@ if folder:
 # %% [markdown]
 # ## Summary
 #
-# * A run is one notebook with parameters; the same run is one line on the command line.
+# * A run is one set of parameters: a notebook here, one line on the command line.
 # * Every loss has a name and a curve. The adversary is judged by three numbers, not by one.
 # * The last checkpoint is scored on cars that no split of the training has seen.
 #
@@ -173,6 +175,7 @@ if folder:
 #
 # 1. Train with `overrides="strength=0"`. What do accuracy and probe say now?
 # 2. Which of `attention=none`, `fusion=gated` and `synchronised=false` changes the Dice by more than another seed does?
+# 3. Train `method="mstl_plus"` with `labels=8` and again with `labels=0`. Which losses are there, and why not the same?
 #
 # ```{dropdown} Solution to 1
 # Without a reversed gradient the extractor does not resist: the discriminators' accuracy climbs towards 1, the gradient
@@ -181,7 +184,12 @@ if folder:
 #
 # ```{dropdown} Solution to 2
 # Run each with at least two seeds and compare the differences with the spread between seeds; {doc}`06_results` shows
-# how to put an interval around such a difference.
+# how to put an interval around such a difference, and {doc}`08_ablation` does it for every switch.
+# ```
+#
+# ```{dropdown} Solution to 3
+# With labels: source, target heads, target fused, consistency. Without: source and adversarial. What no label anchors must
+# not be made consistent, or errors spread; and the adversary is for those who have nothing better.
 # ```
 #
 # **Next:** {doc}`06_results`
