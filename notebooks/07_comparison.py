@@ -36,6 +36,7 @@ from IPython.display import Markdown, display
 from mstl import bars, comparison, plots, results
 from mstl import comparison_plots as draw
 from mstl import comparison_text as text
+from mstl.comparison_tuning import tuning_table
 
 plots.style()
 
@@ -215,6 +216,17 @@ Markdown(lines or "No other data has results here.")
 traced = comparison.choose(whole_runs, "parts", 4).sort_values(["method", "seed"])
 columns = ["method", "seed", "dice", "seconds", "device", "commit", "command"]
 traced[traced["seed"] == traced["seed"].min()][columns].reset_index(drop=True)
+
+# %% [markdown]
+# ## How the weights were chosen
+#
+# Every method with a weight of its own was tried with three values, on the validation cars of two seeds that are not
+# reported (`make sweep SWEEP=tuning`). The best is used everywhere else ({doc}`../book/fairness`).
+
+# %%
+tried = "../results/tuning"
+for name in results.available(tried):
+    display(Markdown(f"On {name}:"), tuning_table(results.load(tried, name, "runs")).rename(index=plots.label))
 
 # %% [markdown]
 # ## Honest limits

@@ -14,30 +14,22 @@ from pathlib import Path
 import pandas as pd
 
 from mstl import results
+from mstl.comparison_tuning import tuned
 from mstl.errors import InputError
-
-
-def tuned(runs: pd.DataFrame) -> pd.DataFrame:
-    """Mean validation Dice of every value: columns method, value, validation_dice, best."""
-    method, _, value = runs["method"].str.partition("+").T.to_numpy()
-    table = runs.assign(method=method, value=value).query("value != ''")
-    means = table.groupby(["method", "value"], as_index=False)["validation_dice"].mean()
-    means["best"] = means["validation_dice"] == means.groupby("method")["validation_dice"].transform("max")
-    return means
 
 
 def main() -> int:
     """Print the table; returns the exit status."""
     folder = Path(__file__).parent.parent / "results" / "tuning"
     try:
-        runs = [results.load(folder, path.parent.name, "runs") for path in sorted(folder.glob("*/runs.csv"))]
+        runs = [results.load(folder, data, "runs") for data in results.available(folder)]
         if not runs:
             raise InputError(f"{folder} holds no results; make them with `make sweep SWEEP=tuning`")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for row in tuned(pd.concat(runs)).itertuples():
-        print(f"{row.method:<18}{row.value:<20}{100 * row.validation_dice:6.1f}{' *' if row.best else ''}")
+        print(f"{row.method:<18}{row.value:<20}{100 * row.validation:6.1f}{' *' if row.best else ''}")
     return 0
 
 
