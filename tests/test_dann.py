@@ -19,7 +19,7 @@ BOTH = ["dann", "dann_per_source"]
 
 def made(name, sources=3, overrides="", labelled=True):
     torch.manual_seed(0)
-    return build(name, sources, labelled, f"depth=3 {overrides}", width=4).eval()
+    return build(name, sources, labelled, f"depth=3 strength=0.1 {overrides}", width=4).eval()
 
 
 @pytest.mark.parametrize("name", BOTH)

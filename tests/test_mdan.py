@@ -14,7 +14,7 @@ BOTH = ["mdan_hard", "mdan_soft"]
 
 def made(name, sources=3, overrides="", labelled=True):
     torch.manual_seed(0)
-    return build(name, sources, labelled, f"depth=3 {overrides}", width=4).eval()
+    return build(name, sources, labelled, f"depth=3 strength=0.1 {overrides}", width=4).eval()
 
 
 def like(method, name, overrides="", sources=None):
@@ -114,7 +114,7 @@ def test_gamma_to_infinity_is_hard():
 def test_gamma_to_zero_is_the_mean_over_sources():
     method, batch = made("mdan_soft", overrides="gamma=1e-4"), batch_of(toy_task())
     errors, deltas = terms(method, batch)
-    wanted = gradients(method.network, (errors - 0.05 * ramp(0.5) * deltas).mean())
+    wanted = gradients(method.network, (errors - method.hyper.strength * ramp(0.5) * deltas).mean())
     losses = method.losses(batch, 0.5)
     assert close(gradients(method.network, losses["source"] + losses["adversarial"]), wanted, 1e-4)
 

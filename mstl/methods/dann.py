@@ -20,7 +20,7 @@ Pairs = list[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Hyperparameters(base.Hyperparameters):
-    """Of the adversary, with the same meaning and defaults in every adversarial method.
+    """Of the adversary, with the same meaning in every adversarial method; ``strength`` is tuned for each.
 
     Attributes:
         discriminator: ``location`` judges every place of the feature map, ``image`` its mean.
@@ -31,7 +31,7 @@ class Hyperparameters(base.Hyperparameters):
     """
 
     discriminator: str = "location"
-    strength: float = 0.05
+    strength: float = 0.02
     gain: float = 10.0
     updates: int = 2
     bank: int = 2048

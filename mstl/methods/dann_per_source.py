@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from mstl.data.batches import Batch
+from mstl.methods import dann
 from mstl.methods.averaging import mean_probability_logits
-from mstl.methods.dann import AdversarialMethod, Hyperparameters, Pairs, first
+from mstl.methods.dann import AdversarialMethod, Pairs, first
 from mstl.nn import segmentation_loss
+
+
+@dataclass(frozen=True)
+class Hyperparameters(dann.Hyperparameters):
+    """Those of DANN, with a strength of its own."""
+
+    strength: float = 0.5
 
 
 class DANNPerSource(AdversarialMethod):
@@ -32,6 +42,8 @@ class DANNPerSource(AdversarialMethod):
     """
 
     name = "dann_per_source"
+    Hyperparameters = Hyperparameters
+    hyper: Hyperparameters
 
     def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
         super().__init__(hyper, sources, labelled)

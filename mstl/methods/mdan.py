@@ -103,9 +103,11 @@ class SoftHyperparameters(dann.Hyperparameters):
     """Those of `MDAN`, and the smoothing.
 
     Attributes:
+        strength: μ at the end of the ramp.
         gamma: inverse temperature of the smooth maximum; ∞ is the maximum, 0 the mean of the gradients.
     """
 
+    strength: float = 0.5
     gamma: float = 10.0
 
     def __post_init__(self) -> None:

@@ -45,7 +45,7 @@ class Hyperparameters(base.Hyperparameters):
     fusion: str = "concat"
     discriminator: str = "location"
     discriminator_reads: str = "features"
-    strength: float = 0.05
+    strength: float = 0.02
     gain: float = 10.0
     updates: int = 2
     bank: int = 2048

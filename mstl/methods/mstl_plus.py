@@ -24,6 +24,7 @@ class Hyperparameters(mstl.Hyperparameters):
 
     Attributes:
         attention: also ``transferable``: places that the discriminator cannot tell apart weigh more.
+        strength: with which the adversary starts.
         with_labels: play the adversarial game although labelled target images exist.
         aim: gradient ratio to which the strength is led; 0 keeps ``strength``.
         agreement: weaken the game of a source whose foreground share differs from the target's predicted one.
@@ -37,6 +38,7 @@ class Hyperparameters(mstl.Hyperparameters):
     heads_see_target: bool = True
     prediction: str = "all"
     attention: str = "none"
+    strength: float = 0.05
     with_labels: bool = False
     aim: float = 0.15
     agreement: bool = True
