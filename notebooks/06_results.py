@@ -94,6 +94,7 @@ figure, axes = plt.subplots(len(ours), 1, figsize=(7, 2.7 * len(ours)), sharex=T
 for ax, (method, against) in zip(axes[:, 0], differences.items(), strict=True):
     plots.difference_intervals(against, ax)
     ax.set(title=plots.label(method), xlabel="difference in Dice points")
+    ax.label_outer()
 plt.show()
 
 # %%
