@@ -239,7 +239,7 @@ def difference_intervals(differences: Mapping[str, Interval], ax: Axes | None = 
     ax.axvline(0, color="#555555", lw=1)
     ax.set_yticks(range(len(differences)), [f"against {label(m)}" for m in reversed(differences)])
     ax.set_ylim(-0.5, len(differences) - 0.4)
-    ax.set_xlabel("Dice points (MSTL minus reference)")
+    ax.set_xlabel("difference in Dice points")
     ax.grid(axis="y", visible=False)
     return ax
 

@@ -74,7 +74,7 @@ class MSTLPlus(mstl.MSTL):
       weigh heads in the prediction and sources in the loss, so a harmful source is outvoted.
     * *Adversary*: played where no target label exists, its strength led to a gradient ratio (``aim``), and
       closed for a source whose foreground share is far from the target's predicted one: aligning domains
-      whose label shares differ must raise the target error (Zhao et al., ICML 2019, theorem 4.9).
+      whose label shares differ bounds the joint error from below (Zhao et al., ICML 2019).
     * *Attention*: off by default (ablation); ``transferable`` is
       :math:`a_j = 1 + H(D_j(f_j)) - \overline{H(D_j(f_j))}` with the discriminator's entropy H in bits, at
       every scale, in the spirit of Wang et al., AAAI 2019.
