@@ -41,30 +41,65 @@ DATA_IN_TRAINING = ("data/augment.py", "data/batches.py")
 
 
 @cache
-def source_fingerprint(method: type | None = None) -> str:
+def source_fingerprint(method: type) -> str:
     """16 hexadecimal digits of the package's own source, as far as it decides the result of a run.
 
-    Of the methods only ``method``'s own module counts, and those it builds on: a new method makes no finished
-    run stale. Without ``method`` all count.
+    Comments and docstrings do not count, and of the methods only those of `training_code`.
     """
     digest = hashlib.blake2b(digest_size=8)
-    methods = None if method is None else _method_files(method)
-    for file in sorted(PACKAGE.rglob("*.py")):
-        name = file.relative_to(PACKAGE).as_posix()
-        if name.startswith(OUTSIDE_TRAINING) or (name.startswith("data/") and name not in DATA_IN_TRAINING):
-            continue
-        if methods is not None and name.startswith("methods/") and name not in methods:
-            continue
-        digest.update(name.encode() + b"\0" + file.read_bytes())
+    for name, text in training_code(method.__module__).items():
+        if not name.startswith("data/") or name in DATA_IN_TRAINING:
+            digest.update(name.encode() + b"\0" + text.encode())
     return digest.hexdigest()
 
 
-def _method_files(method: type) -> set[str]:
-    """Files of ``mstl/methods`` that a method's module is made from, itself included."""
-    wanted, found = [method.__module__.rpartition(".")[2]], set()
+def training_code(module: str, package: Path = PACKAGE) -> dict[str, str]:
+    """The package's files, by name, that a run may depend on, without comments and docstrings.
+
+    Of the methods only ``module``, which holds the run's method, is among them, and what it builds on: a new
+    method makes no finished run stale.
+    """
+    methods = _method_files(module, package)
+    names = (file.relative_to(package).as_posix() for file in sorted(package.rglob("*.py")))
+    return {
+        name: code_of(package / name)
+        for name in names
+        if not name.startswith(OUTSIDE_TRAINING) and (name in methods or not name.startswith("methods/"))
+    }
+
+
+def code_of(file: Path) -> str:
+    """A Python file as its parser sees it: no comments, no docstrings, no layout."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+@cache
+def method_modules() -> dict[str, str]:
+    """Module of every registered method, by the method's name; read without importing any of them."""
+    tree = ast.parse((PACKAGE / "methods" / "__init__.py").read_text(encoding="utf-8"))
+    origin = {
+        alias.asname or alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    registry = next(node.value for node in tree.body if isinstance(node, ast.AnnAssign))
+    return {key.value: origin[value.id] for key, value in zip(registry.keys, registry.values, strict=True)}
+
+
+def _method_files(module: str, package: Path) -> set[str]:
+    """Files of ``mstl/methods`` that a module is made from, itself included; all of them for another's."""
+    if not module.startswith("mstl.methods."):
+        return {f"methods/{file.name}" for file in (package / "methods").glob("*.py")}
+    wanted, found = [module.rpartition(".")[2]], set()
     while wanted:
         name = wanted.pop()
-        file = PACKAGE / "methods" / f"{name}.py"
+        file = package / "methods" / f"{name}.py"
         if name in found or not file.exists():
             continue
         found.add(name)

@@ -223,12 +223,14 @@ def test_a_failing_run_is_listed_and_only_it_is_repeated(project):
     assert run(project).returncode == 0
     assert (begun(project, "mstl"), begun(project, "oracle")) == (1, 2)
 
-    # A later time stamp, as after a checkout, is no change; other text is.
+    # A later time stamp, as after a checkout, is no change, nor is a comment; other code is.
+    with (project / "mstl/config.py").open("a") as file:
+        file.write("# said better\n")
     os.utime(project / "mstl/config.py")
     assert run(project).returncode == 0
     assert (begun(project, "mstl"), begun(project, "oracle")) == (1, 2)
     with (project / "mstl/config.py").open("a") as file:
-        file.write("# changed\n")
+        file.write("CHANGED = True\n")
     assert run(project).returncode == 0
     assert (begun(project, "mstl"), begun(project, "oracle")) == (1, 1), "begun anew in an empty folder"
 

@@ -19,7 +19,7 @@ from typing import Any
 import pair
 from mstl.config import PROFILES, TrainConfig
 from mstl.errors import InputError
-from mstl.provenance import OUTSIDE_TRAINING
+from mstl.provenance import method_modules, training_code
 
 NOTEBOOKS = Path("notebooks")
 PACKAGE = Path("mstl")
@@ -80,9 +80,10 @@ def make_plan(config: dict[str, Any]) -> Plan:
     code = {
         path.relative_to(PACKAGE).as_posix(): _digest(path.read_bytes()) for path in PACKAGE.rglob("*.py")
     }
-    deciding = {name: digest for name, digest in code.items() if not name.startswith(OUTSIDE_TRAINING)}
     content = data_fingerprint(data, data_dir)
     training = NOTEBOOKS / f"{config['training']}.py"
+
+    deciding = {method: training_code(_module(method), PACKAGE) for method in config["methods"]}
 
     runs: dict[str, Job] = {}
     # `snakemake --config "seeds=[0,1]"` hands over text.
@@ -101,7 +102,8 @@ def make_plan(config: dict[str, Any]) -> Plan:
         below = TrainConfig(**parameters, out="").folder
         parameters |= {"data_dir": _from_notebooks(data_dir), "out": _from_notebooks(folder)}
         key_file = folder / ".keys" / f"{below}.txt"
-        write_key(key_file, _words(training, parameters, omit=("data_dir", "out")), deciding, content)
+        words = _words(training, parameters, omit=("data_dir", "out"))
+        write_key(key_file, words, deciding[method], content)
         runs[str(below)] = Job(
             str(below),
             training,
@@ -169,6 +171,12 @@ def _words(source: Path, parameters: dict[str, Any], omit: Iterable[str] = ()) -
         raise InputError(f"{source} is missing")
     cells = [[cell.cell_type, cell.source, cell.metadata] for cell in pair.read(source).cells]
     return [cells, {name: value for name, value in parameters.items() if name not in omit}]
+
+
+def _module(method: str) -> str:
+    if method not in method_modules():
+        raise InputError(f"METHODS {method!r} is unknown; choose from {', '.join(method_modules())}")
+    return method_modules()[method]
 
 
 def _finished_run(runs: dict[str, Job]) -> str | None:
