@@ -98,6 +98,7 @@ def test_heads_that_say_what_the_teacher_says_have_no_consistency_loss():
         unlabelled = batch.target.images[batch.target.unlabelled]
         taught = method.subnetworks[0](unlabelled).logits.sigmoid()
     target = replace(batch.target, taught=taught)
+    method.hyper = replace(method.hyper, paste=False)
     losses = method.losses(replace(batch, targets=(target,) * 3), 0.5)
     assert losses["consistency"].item() == pytest.approx(0, abs=1e-10)
     other = replace(target, taught=1 - taught)
@@ -151,6 +152,48 @@ def test_without_labels_all_sources_are_shared_and_with_labels_none():
     assert plus(4).mixing == 0
     with pytest.raises(InputError, match="mixing=2"):
         plus(overrides="mixing=2")
+
+
+@pytest.mark.parametrize("source_size", [(32, 32), (32, 48)])
+def test_a_piece_is_pasted_with_its_mask_and_nothing_else_changes(source_size):
+    method, batch = plus(), batch_of(toy_task(source_size=source_size))
+    unlabelled = batch.target.images[batch.target.unlabelled]
+    target = replace(batch.target, taught=torch.full((len(unlabelled), 1, 32, 48), 0.5))
+    batch = replace(batch, targets=(target,) * 3)
+    pasted = method._pasted(batch, 0.5).target
+    labelled = len(target.masks)
+    assert torch.equal(pasted.images[:labelled], target.images[:labelled])
+    h, w = source_size if source_size != (32, 48) else (16, 24)
+    for image, before, taught in zip(pasted.images[labelled:], unlabelled, pasted.taught, strict=True):
+        changed = taught[0] != 0.5  # masks are 0 or 1
+        assert int(changed.sum()) == h * w
+        rows, columns = changed.nonzero().T
+        assert (rows.max() - rows.min() + 1, columns.max() - columns.min() + 1) == (h, w)
+        assert torch.equal(image[:, ~changed], before[:, ~changed])
+        piece = (image[:, changed].view(3, h, w), taught[:, changed].view(1, h, w))
+        assert any(
+            torch.equal(piece[0], images[:, y : y + h, x : x + w])
+            and torch.equal(piece[1], masks[:, y : y + h, x : x + w])
+            for images, masks in zip(
+                batch.source_images.flatten(0, 1), batch.source_masks.flatten(0, 1), strict=True
+            )
+            for y, x in ([(0, 0)] if source_size != (32, 48) else [(int(rows.min()), int(columns.min()))])
+        )
+    again = method._pasted(batch, 0.5).target
+    assert torch.equal(again.images, pasted.images)
+
+
+def test_an_outvoted_source_is_not_pasted():
+    method, batch = plus(), batch_of(toy_task())
+    method.distances.copy_(torch.tensor([0.01, 0.01, 3.0]))
+    marked = torch.stack([torch.full_like(batch.source_images[0], float(j + 7)) for j in range(3)])
+    unlabelled = batch.target.images[batch.target.unlabelled]
+    target = replace(batch.target, taught=torch.full((len(unlabelled), 1, 32, 48), 0.5))
+    batch = replace(batch, source_images=marked, targets=(target,) * 3)
+    seen = set()
+    for step in range(40):
+        seen |= set(method._pasted(batch, step / 40).target.images.unique().tolist()) & {7.0, 8.0, 9.0}
+    assert seen == {7.0, 8.0}
 
 
 def test_one_source_has_weight_one():

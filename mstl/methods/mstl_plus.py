@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mstl.data.batches import Batch
+from mstl.data.batches import Batch, TargetBatch, stream_generator
 from mstl.errors import InputError
 from mstl.methods import mstl
 from mstl.methods.adversary import Adversary
@@ -33,6 +33,7 @@ class Hyperparameters(mstl.Hyperparameters):
         mixing: share of a sub-network's source images that come from the other sources; -1 is an equal share
             of all without target labels and 0 with them.
         consistency: weight of the heads' distance from the averaged weights' prediction, with labels.
+        paste: put a piece of a source, with its mask, into each unlabelled target image of that term.
     """
 
     heads_see_target: bool = True
@@ -46,6 +47,7 @@ class Hyperparameters(mstl.Hyperparameters):
     sharpness: float = 1.0
     mixing: float = -1.0
     consistency: float = 10.0
+    paste: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -68,16 +70,22 @@ class MSTLPlus(mstl.MSTL):
       does not carry far: then every sub-network sees all sources (``mixing``).
     * *Synchronised batch*: every head follows the prediction of the averaged weights on the shared
       unlabelled target images, :math:`\mathcal L_{con} = \frac1J \sum_j \overline{(\sigma(P_j) - \bar p)^2}`.
-      Only where labelled target images exist, too: without any it spreads errors.
+      Only where labelled target images exist, too: without any it spreads errors. A piece of a source is
+      pasted into each of these images, with its mask into :math:`\bar p`, so that local features are learnt
+      in the target's surroundings, by all sub-networks.
     * *Fusion*: weights :math:`w = \mathrm{softmax}_j(-\kappa\, d_j / \mathrm{median}_k d_k)`, with
       :math:`d_j` the mean distance of head j's probabilities from the median head's on target images. They
-      weigh heads in the prediction and sources in the loss, so a harmful source is outvoted.
+      weigh heads in the prediction, sources in the loss and in the choice of what is pasted, so a harmful
+      source is outvoted.
     * *Adversary*: played where no target label exists, its strength led to a gradient ratio (``aim``), and
       closed for a source whose foreground share is far from the target's predicted one: aligning domains
       whose label shares differ bounds the joint error from below (Zhao et al., ICML 2019).
     * *Attention*: off by default (ablation); ``transferable`` is
       :math:`a_j = 1 + H(D_j(f_j)) - \overline{H(D_j(f_j))}` with the discriminator's entropy H in bits, at
       every scale, in the spirit of Wang et al., AAAI 2019.
+
+    Sources of single ideas: Tarvainen & Valpola, NeurIPS 2017 (mean teacher); Tranheden et al., WACV 2021
+    (pasting between domains, there by class).
     """
 
     name = "mstl_plus"
@@ -95,7 +103,7 @@ class MSTLPlus(mstl.MSTL):
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         self._check_sources(batch)
-        batch = self._mixed(batch)
+        batch = self._pasted(self._mixed(batch), progress)
         pairs = [self._pair(j, batch) for j in range(self.sources)]
         if self.training:
             self._estimate(batch, pairs)
@@ -170,6 +178,39 @@ class MSTLPlus(mstl.MSTL):
         origin = (torch.arange(self.sources)[:, None] + turn) % self.sources
         images, masks = (x[origin, places] for x in (batch.source_images, batch.source_masks))
         return replace(batch, source_images=images, source_masks=masks)
+
+    def _pasted(self, batch: Batch, progress: float) -> Batch:
+        """The batch with a piece of a source in each unlabelled target image and in the teacher's view of it.
+
+        A piece is an image of a source whole where it is smaller than the target's, else a window of half its
+        sides that keeps its place. Source and place are drawn by a generator that depends on ``progress``
+        alone: equal arguments, equal losses.
+        """
+        if batch.target.taught is None or not self.hyper.paste:
+            return batch
+        generator = stream_generator(0, "paste", f"{progress:.9f}")
+        pasted: dict[int, TargetBatch] = {}
+        for target in batch.targets:  # synchronised, the same object J times
+            if id(target) not in pasted:
+                pasted[id(target)] = self._paste(batch, target, generator)
+        return replace(batch, targets=tuple(pasted[id(target)] for target in batch.targets))
+
+    def _paste(self, batch: Batch, target: TargetBatch, generator: torch.Generator) -> TargetBatch:
+        images, taught = target.images.clone(), target.taught.clone()
+        frame, size = images.shape[-2:], batch.source_images.shape[-2:]
+        whole = size != frame
+        h, w = size if whole else (frame[0] // 2, frame[1] // 2)
+        chosen = torch.multinomial(self.weights.cpu(), len(taught), replacement=True, generator=generator)
+        for k, j in enumerate(chosen.tolist()):
+            y, x, row = (
+                int(torch.randint(n, (), generator=generator))
+                for n in (frame[0] - h + 1, frame[1] - w + 1, batch.source_images.shape[1])
+            )
+            place = (slice(None), slice(y, y + h), slice(x, x + w))
+            piece = slice(None) if whole else place
+            images[len(target.masks) + k][place] = batch.source_images[j, row][piece]
+            taught[k][place] = batch.source_masks[j, row][piece]
+        return replace(target, images=images, taught=taught)
 
     @torch.no_grad()
     def _estimate(self, batch: Batch, pairs: list[mstl.Pair]) -> None:
