@@ -71,11 +71,6 @@ shown = [setting for setting in settings if setting[1] == 4]
 draw.dice_dots(summary[summary[["recipe", "labels"]].apply(tuple, axis=1).isin(shown)])
 plt.show()
 
-# %% mystnb={"figure": {"name": "fig-compare-eight", "caption": "As before, with 8 labelled target images. From `make sweep SWEEP=main`."}, "image": {"alt": "Dot-and-interval charts side by side for 8 labels, one for each recipe; methods as rows."}}
-shown = [setting for setting in settings if setting[1] == 8]
-draw.dice_dots(summary[summary[["recipe", "labels"]].apply(tuple, axis=1).isin(shown)])
-plt.show()
-
 # %% mystnb={"figure": {"name": "fig-compare-none", "caption": "As before, without any labelled target image: target only has nothing to learn from. From `make sweep SWEEP=main`."}, "image": {"alt": "Dot-and-interval charts side by side for no labels, one for each recipe; methods as rows."}}
 shown = [setting for setting in settings if setting[1] == 0]
 draw.dice_dots(summary[summary[["recipe", "labels"]].apply(tuple, axis=1).isin(shown)])
