@@ -24,8 +24,13 @@ def for_readers(table: pd.DataFrame) -> pd.DataFrame:
     return shown.drop(columns=empty).set_index(shown.columns[0])
 
 
+FEW = 3  # an interval from fewer seeds knows nothing of how runs differ, and is called no verdict
+
+
 def difference_lines(table: pd.DataFrame, subject: str, reference: str) -> str:
     """A Markdown list with a verdict for each row of differences: better, worse or not distinguishable.
+
+    Rows with fewer than `FEW` seeds say so.
 
     Args:
         table: rows of `mstl.comparison.paired`, ``against_best``, ``ablation`` or ``robustness``.
@@ -37,7 +42,9 @@ def difference_lines(table: pd.DataFrame, subject: str, reference: str) -> str:
         row |= {name: variant_label(row[name]) for name in ("rival", "method") if name in row}
         interval = Interval(*(row[name] / 100 for name in ("difference", "low", "high")))
         where = f"{row['data']}/{row['recipe']}, {row['labels']} labels"
-        lines.append(verdict(f"{where}: {subject.format(**row)}", reference.format(**row), interval))
+        line = verdict(f"{where}: {subject.format(**row)}", reference.format(**row), interval)
+        few = f" *({row['seeds']} of at least {FEW} seeds: provisional)*" if row["seeds"] < FEW else ""
+        lines.append(line + few)
     return "\n".join(lines) or f"* {NOT_RUN}"
 
 
@@ -50,10 +57,12 @@ def ablation_lines(table: pd.DataFrame) -> str:
     lines = []
     shown = table.dropna(subset=["difference"]).sort_values("difference")
     for (data, recipe, labels), rows in shown.groupby(["data", "recipe", "labels"], sort=True):
+        enough = rows["seeds"] >= FEW
         kinds = {
-            "costs points": rows["high"] < 0,
-            "wins points": rows["low"] > 0,
-            "not distinguishable": (rows["low"] <= 0) & (rows["high"] >= 0),
+            "costs points": (rows["high"] < 0) & enough,
+            "wins points": (rows["low"] > 0) & enough,
+            "not distinguishable": (rows["low"] <= 0) & (rows["high"] >= 0) & enough,
+            f"fewer than {FEW} seeds, so no verdict": ~enough,
         }
         found = []
         for kind, chosen in kinds.items():
