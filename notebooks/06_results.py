@@ -171,6 +171,8 @@ for other in results.available(folder, besides=data):
     other_runs = results.load(folder, other, "runs")
     display(Markdown(results.describe(other_runs)))
     display(results.dice_table(other_runs, results.load(folder, other, "images")))
+if not results.available(folder, besides=data):
+    display(Markdown("None here. The next chapter compares all methods on photographs, too."))
 
 # %% [markdown]
 # ## Where the numbers come from
