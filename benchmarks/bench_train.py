@@ -75,7 +75,7 @@ class PlainLoop:
         total = torch.zeros(())
         attended = []
         for j, loader in enumerate(self.sources):
-            network, discriminator = self.method.subnetworks[j], self.method.discriminators[j]
+            network, discriminator = self.method.subnetworks[j], self.method.adversary.discriminators[j]
             source_images, source_masks = next(loader)
             target_images, target_masks = next(self.target)
             source, target = network(source_images), network(target_images)

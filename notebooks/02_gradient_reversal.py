@@ -335,7 +335,9 @@ def sub_network(strength, strong=True):
     method = MSTL(Hyperparameters(**size, strength=strength, updates=2 * strong), sources=1, labelled=False)
     if not strong:
         channels = method.subnetworks.channels[-1]
-        method.discriminators[0] = nn.Sequential(nn.Conv2d(channels, 8, 1), nn.ReLU(), nn.Conv2d(8, 1, 1))
+        method.adversary.discriminators[0] = nn.Sequential(
+            nn.Conv2d(channels, 8, 1), nn.ReLU(), nn.Conv2d(8, 1, 1)
+        )
     return method
 
 
