@@ -65,8 +65,9 @@ whole_runs = runs[~runs["method"].map(comparison.is_ablation)]
 # Two things are random: which cars are in the test set, and the seed of the training. The intervals resample both. They
 # are wide because some cars are harder than others; what two methods share cancels only in the paired differences below.
 
-# %% mystnb={"figure": {"name": "fig-compare-four", "caption": "Mean Dice on test cars with 4 labelled target images, with the 95 % bootstrap interval over seeds and cars. Grey and black: references; amber to brown: rivals and controls; blue: ours. Open markers were trained for another number of steps, half-filled ones have a mean teacher added. Each panel is one recipe. From `make sweep SWEEP=main`."}, "image": {"alt": "Dot-and-interval charts side by side, one for each recipe; methods as rows, sorted by their Dice, the oracle on top."}}
-summary = comparison.summarise(whole)
+# %% mystnb={"figure": {"name": "fig-compare-four", "caption": "Mean Dice on test cars with 4 labelled target images, with the 95 % bootstrap interval over seeds and cars. Grey and black: references; amber to brown: rivals and controls; blue: ours. Open markers were trained for another number of steps, half-filled ones have a mean teacher added. Each panel is one data set and recipe. From `make sweep SWEEP=main`."}, "image": {"alt": "Dot-and-interval charts side by side, one for each recipe; methods as rows, sorted by their Dice, the oracle on top."}}
+every = comparison.everything(folder, "cars")
+summary = comparison.summarise(every[~every["method"].map(comparison.is_ablation)])
 shown = [setting for setting in settings if setting[1] == 4]
 draw.dice_dots(summary[summary[["recipe", "labels"]].apply(tuple, axis=1).isin(shown)])
 plt.show()
@@ -147,8 +148,7 @@ plt.show()
 # below are computed from the tables of all data sets.
 
 # %%
-all_cars, all_runs = comparison.everything(folder, "cars"), comparison.everything(folder, "runs")
-table = bars.bars(all_cars, all_runs)
+table = bars.bars(every, comparison.everything(folder, "runs"))
 Markdown(bars.bar_lines(table))
 
 # %%
@@ -197,7 +197,7 @@ for other in results.available(folder, besides=data):
         display(comparison.setting_table(other_cars, other_runs, recipe, labels))
 
 # %%
-others = all_cars[(all_cars["data"] != data) & ~all_cars["method"].map(comparison.is_ablation)]
+others = every[(every["data"] != data) & ~every["method"].map(comparison.is_ablation)]
 lines = text.difference_lines(comparison.against_best(others), "MSTL-plus", "{rival}") if len(others) else ""
 Markdown(lines or "No other data has results here.")
 
@@ -221,7 +221,9 @@ traced[traced["seed"] == traced["seed"].min()][columns].reset_index(drop=True)
 # %%
 tried = "../results/tuning"
 for name in results.available(tried):
-    display(Markdown(f"On {name}:"), tuning_table(results.load(tried, name, "runs")).rename(index=plots.label))
+    display(
+        Markdown(f"On {name}:"), tuning_table(results.load(tried, name, "runs")).rename(index=plots.label)
+    )
 
 # %% [markdown]
 # ## Honest limits
@@ -241,7 +243,7 @@ for name in results.available(tried):
 # Where a method has fewer seeds than others in the same setting, it stands here (an empty table means: nowhere):
 
 # %%
-text.missing(all_runs)
+text.missing(comparison.everything(folder, "runs"))
 
 # %% [markdown]
 # ## Summary
