@@ -66,7 +66,9 @@ draw.ablation_forest(changes)
 plt.show()
 
 # %%
-text.for_readers(changes[["change", "data", "recipe", "labels", "difference", "low", "high", "seeds", "note"]])
+text.for_readers(
+    changes[["change", "data", "recipe", "labels", "difference", "low", "high", "seeds", "note"]]
+)
 
 # %% [markdown]
 # ## How many labels?
