@@ -39,14 +39,16 @@ from mstl import comparison_text as text
 plots.style()
 
 # %% tags=["parameters"] nbmake={"mock": {}}
-data: str = "carparts"  # whose curves to show: real photographs, as numbers only
+photographs: str = "carparts"  # whose curves to show, as numbers only, if they were run
+data: str = "studio"  # whose curves to show otherwise
 folder: str = "../results/grid"  # folder of the sweep's tables
 recipe: str = "parts"  # recipe of the curves
 labels: int = 4  # labelled target images where they are not what varies
 
 # %%
-runs = results.load(folder, data, "runs")
-cars = results.load(folder, data, "cars")
+shown = photographs if photographs in results.available(folder) else data
+runs = results.load(folder, shown, "runs")
+cars = results.load(folder, shown, "cars")
 every = comparison.everything(folder, "cars")
 Markdown(text.describe(runs))
 
@@ -139,7 +141,7 @@ plt.show()
 # ## And on other data?
 
 # %%
-for other in results.available(folder, besides=data):
+for other in results.available(folder, besides=shown):
     elsewhere = results.load(folder, other, "cars")
     cost = text.difference_lines(
         comparison.robustness(elsewhere), "{method}, {extra} source added,", "without it"
