@@ -28,7 +28,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce runs sweep book test test-long lint format bench studio notebooks links check-links lock clean
+.PHONY: help setup reproduce runs sweep book test test-long lint format bench trust studio notebooks links check-links lock clean
 
 help: ## show this list
 	@echo 'make <target> [DATA=studio|carparts|carvana|folder] [DATA_DIR=folder] [PROFILE=quick|full]'
@@ -67,7 +67,10 @@ test: $(READY) ## every test, notebooks included, in parallel
 	@$(ONE_THREAD) $(PY) -m pytest -n $(JOBS) --dist worksteal -m "not long" --nbmake --nbmake-timeout=300 tests notebooks
 
 test-long: $(READY) ## the tests that take minutes
-	@$(ONE_THREAD) $(PY) -m pytest -m long tests
+	@$(ONE_THREAD) $(PY) -m pytest -n $(JOBS) --dist worksteal -m long tests
+
+trust: $(READY) ## every test that proves a claim, and the tables of the page "How we know it is right"
+	@$(ONE_THREAD) $(PY) -m pytest -n $(JOBS) --dist worksteal -m trust --trust results/trust tests
 
 lint: $(READY) ## style of code and notebooks
 	@$(PY) -m ruff check .

@@ -33,6 +33,7 @@ OUTSIDE_TRAINING = (
     "comparison",
     "diagnos",
     "snapshots",
+    "trust.py",
 )
 
 

@@ -14,6 +14,8 @@ import torch
 from mstl.data.domain import Domain
 from mstl.data.task import Task
 
+pytest_plugins = ("trust_report",)  # pytest --trust FOLDER
+
 
 def blobs(name: str, n: int, size: tuple[int, int], seed: int) -> Domain:
     """Bright rectangles on dark noise, two images a car; part 1 is the left half, part 2 the right."""
