@@ -1,19 +1,18 @@
-"""Gradient reversal and ramp."""
-
-import json
-from pathlib import Path
+"""Gradient reversal and ramp. Published values: test_golden.py."""
 
 import pytest
 import torch
 from torch.func import grad, hessian, vmap
 
 from mstl.errors import InputError
-from mstl.nn import domain_loss, ramp, reverse_gradient
+from mstl.nn import ramp, reverse_gradient
 
-GOLDEN = json.loads((Path(__file__).parent / "golden.json").read_text())
 X = torch.linspace(-1, 2, 6, dtype=torch.float64).reshape(2, 3)
 
 
+@pytest.mark.trust(
+    "adversaries", "The reversal is the identity forwards and multiplies the gradient by minus its strength."
+)
 @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0, torch.tensor(0.3), torch.tensor(2.0)])
 def test_identity_forwards_and_minus_strength_backwards(strength):
     x = X.clone().requires_grad_()
@@ -23,6 +22,10 @@ def test_identity_forwards_and_minus_strength_backwards(strength):
     torch.testing.assert_close(x.grad, -float(strength) * 3 * X**2)
 
 
+@pytest.mark.trust(
+    "adversaries",
+    "The reversal uses the strength of its forward pass, whatever happens to it before the backward pass.",
+)
 def test_strength_is_captured_in_the_forward_pass():
     x, strength = X.clone().requires_grad_(), torch.tensor(0.5)
     y = reverse_gradient(x, strength)
@@ -32,6 +35,7 @@ def test_strength_is_captured_in_the_forward_pass():
     assert not strength.requires_grad
 
 
+@pytest.mark.trust("adversaries", "The reversal differentiates twice and under vmap, grad and hessian.")
 @pytest.mark.parametrize("strength", [0.3, torch.tensor(0.3, dtype=torch.float64)])
 def test_differentiates_twice_and_under_function_transforms(strength):
     def cube(x):
@@ -57,30 +61,6 @@ def test_half_precision_gradients_keep_their_type():
     x = X.to(torch.bfloat16).requires_grad_()
     reverse_gradient(x, torch.tensor(0.5)).sum().backward()
     assert x.grad.dtype == torch.bfloat16
-
-
-def test_reversed_domain_loss_equals_the_published_one():
-    """D(f) = σ(Σ f): loss and the reversed gradient of every row."""
-
-    def det(phase, scale, shift):
-        angle = 1.7 * torch.arange(18, dtype=torch.float64).reshape(6, 3) + phase
-        return (scale * torch.sin(angle) + shift).requires_grad_()
-
-    s, t = det(0, 1, 0), det(0.5, 1.2, 0.3)
-    loss = domain_loss(reverse_gradient(s, 1.0).sum(1), reverse_gradient(t, 1.0).sum(1))
-    loss.backward()
-    published = {key.split()[0]: value for key, value in GOLDEN.items()}
-    assert loss.item() == pytest.approx(published["dann_loss"], rel=1e-12)
-    assert s.grad[:, 0].tolist() == pytest.approx(published["dann_reversed_grad_S_per_row"], rel=1e-12)
-    assert t.grad[:, 0].tolist() == pytest.approx(published["dann_reversed_grad_T_per_row"], rel=1e-12)
-
-
-def test_ramp_equals_published_values():
-    rows = {key: value for key, value in GOLDEN.items() if key.startswith("lambda")}
-    assert len(rows) == 6
-    for key, value in rows.items():
-        i = int(key.split("i=")[1].split()[0])
-        assert ramp(i / 10_000) == pytest.approx(value, rel=1e-12, abs=1e-15)
 
 
 def test_ramp_rises_from_zero_towards_one():

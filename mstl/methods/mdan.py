@@ -92,10 +92,10 @@ class MDANHard(MDAN):
     name = "mdan_hard"
 
     def worst(self, values: Tensor) -> Tensor:
-        return values.amax()
+        return worst_case(values)
 
     def weights(self, values: Tensor) -> Tensor:
-        return largest(values)
+        return worst_case_weights(values)
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,45 @@ class MDANSoft(MDAN):
     hyper: SoftHyperparameters
 
     def worst(self, values: Tensor) -> Tensor:
-        return torch.logsumexp(self.hyper.gamma * values, 0) / self.hyper.gamma
+        return worst_case(values, self.hyper.gamma)
 
     def weights(self, values: Tensor) -> Tensor:
-        return torch.softmax(self.hyper.gamma * values, 0)
+        return worst_case_weights(values, self.hyper.gamma)
+
+
+def worst_case(values: Tensor, gamma: float = math.inf) -> Tensor:
+    r"""The largest of J values, or a smooth upper bound of it.
+
+    .. math:: \Phi_\gamma(v) = \frac1\gamma \log \sum_j e^{\gamma v_j}, \qquad
+        \max_j v_j \le \Phi_\gamma(v) \le \max_j v_j + \tfrac1\gamma \log J
+
+    Summed in the log domain: it overflows only where :math:`\gamma v` does, not where its exponential does.
+
+    Args:
+        values: (J,).
+        gamma: inverse temperature > 0; ∞ is the maximum.
+
+    Returns:
+        0-d.
+
+    Raises:
+        InputError: gamma not above 0.
+
+    Source: Zhao et al., NeurIPS 2018, section 4 (hard-max and soft-max version).
+    """
+    if _is_hard(gamma):
+        return values.amax()
+    return torch.logsumexp(gamma * values, 0) / gamma
+
+
+def worst_case_weights(values: Tensor, gamma: float = math.inf) -> Tensor:
+    r"""Gradient of `worst_case`: :math:`\mathrm{softmax}(\gamma v)`, (J,), sum 1; at ∞ ties share evenly."""
+    if _is_hard(gamma):
+        return largest(values)
+    return torch.softmax(gamma * values, 0)
+
+
+def _is_hard(gamma: float) -> bool:
+    if not gamma > 0:
+        raise InputError(f"gamma={gamma} must be above 0; math.inf is the maximum itself")
+    return math.isinf(gamma)

@@ -7,6 +7,7 @@ from mstl.nn.discriminator import (
     LocationDiscriminator,
     domain_accuracy,
     domain_loss,
+    importance_weights,
 )
 from mstl.nn.fusion import Fusion
 from mstl.nn.losses import segmentation_loss, soft_dice
@@ -31,6 +32,7 @@ __all__ = [
     "check_size",
     "domain_accuracy",
     "domain_loss",
+    "importance_weights",
     "ramp",
     "reverse_gradient",
     "segmentation_loss",

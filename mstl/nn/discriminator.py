@@ -96,23 +96,61 @@ class ImageDiscriminator(nn.Module):
         return self.image(self.local(features).mean(dim=(-2, -1)))
 
 
-def domain_loss(source_logits: Tensor, target_logits: Tensor) -> Tensor:
+def domain_loss(source_logits: Tensor, target_logits: Tensor, weights: Tensor | None = None) -> Tensor:
     """Binary cross-entropy of a domain discriminator, both domains weighing the same.
 
-    .. math:: L_D = ½[\\mathrm{mean}\\,\\mathrm{BCE}(D(f_s), 1) + \\mathrm{mean}\\,\\mathrm{BCE}(D(f_t), 0)]
+    .. math::
+        L_D = ½[\\mathrm{mean}\\,w\\,\\mathrm{BCE}(D(f_s), 1) + \\mathrm{mean}\\,\\mathrm{BCE}(D(f_t), 0)]
 
     ln 2 where D knows nothing. Unequal numbers of source and target logits are fine; computed in float32 at
     least.
 
-    Shape: two tensors of logits of any shape → 0-d.
+    Args:
+        source_logits, target_logits: two tensors of logits of any shape.
+        weights: w of every source logit, of the same shape, such as :func:`importance_weights`; 1 by default.
 
-    Source: Ganin & Lempitsky, ICML 2015, equation 9, averaged over domains.
+    Returns:
+        0-d.
+
+    Raises:
+        InputError: weights of another shape than the source logits.
+
+    Source: Ganin & Lempitsky, ICML 2015, equation 9, averaged over domains; with weights Zhang et al.,
+    "Importance weighted adversarial nets for partial domain adaptation", CVPR 2018.
     """
     source, target = _full(source_logits), _full(target_logits)
+    if weights is not None and weights.shape != source.shape:
+        raise InputError(
+            f"weights must have the shape of the source logits, {tuple(source.shape)}; "
+            f"got {tuple(weights.shape)}"
+        )
     return 0.5 * (
-        F.binary_cross_entropy_with_logits(source, torch.ones_like(source))
+        F.binary_cross_entropy_with_logits(source, torch.ones_like(source), weights)
         + F.binary_cross_entropy_with_logits(target, torch.zeros_like(target))
     )
+
+
+@torch.no_grad()
+def importance_weights(logits: Tensor, epsilon: float = 1e-5) -> Tensor:
+    """Weights of source examples: how much each resembles the target, 1 on average.
+
+    .. math:: w_i = \\frac{1 - D(f_i)}{\\frac1n \\sum_k (1 - D(f_k)) + ε}
+
+    What D takes for the target counts, what only the source has does not. The discriminator that judges is
+    not the one that plays: it sees the features and sends them no gradient.
+
+    Args:
+        logits: of D for source examples, positive for "source"; any shape.
+        epsilon: ε. Weights vanish, rather than become 0/0, where D is certain of every example; otherwise
+            their mean lies below 1 by less than ε over the mean of 1 − D.
+
+    Returns:
+        Weights ≥ 0 of the same shape, float32 at least, without gradient.
+
+    Source: Zhang et al., CVPR 2018 (IWAN); ε is that of the public PyTorch code.
+    """
+    alike = torch.sigmoid(-_full(logits))  # 1 − D, exact where D is near 1
+    return alike / (alike.mean() + epsilon)
 
 
 @torch.no_grad()
