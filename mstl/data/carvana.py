@@ -14,15 +14,14 @@ image right (Shaler et al., Carvana Image Masking Challenge, kaggle.com, 2017).
 
 from __future__ import annotations
 
-import csv
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from mstl.data.listing import Listing, Record, check_pairs, existing_folder, files_by_stem
+from mstl.data.listing import Listing, Record, check_pairs, existing_folder, files_by_stem, view_number
 from mstl.data.pixels import read_indices, read_mask
 from mstl.data.rle import decode_rle
+from mstl.data.tables import read_rows
 from mstl.errors import InputError
 
 _EXPECTED = "train/ with <car>_<view>.jpg, and train_masks/ or train_masks.csv (Carvana's layout)"
@@ -69,26 +68,21 @@ def listing(path: str | Path, name: str = "carvana", part_names: tuple[str, ...]
 
 def _car_and_view(stem: str, file: Path) -> tuple[str, int]:
     car, _, view = stem.rpartition("_")
-    if not car or not view.isdigit() or not 1 <= int(view) <= 16:
+    if not car or not view_number(view):
         raise InputError(f"{file} must be named <car>_<view>.jpg with a view from 01 to 16")
-    return car, int(view)
+    return car, view_number(view)
 
 
 def read_rle_table(path: Path) -> dict[str, str]:
     """Run-length masks of ``train_masks.csv`` by the image's stem.
 
     Raises:
-        InputError: the columns are missing, or an image is listed twice.
+        InputError: not such a table (`read_rows`), or an image is listed twice.
     """
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a row holds a whole mask
     masks: dict[str, str] = {}
-    with open(path, newline="", encoding="utf-8") as file:
-        table = csv.DictReader(file)
-        if not {"img", "rle_mask"} <= set(table.fieldnames or ()):
-            raise InputError(f"{path} must have the columns img and rle_mask; found {table.fieldnames}")
-        for row in table:
-            stem = Path(row["img"]).stem
-            if stem in masks:
-                raise InputError(f"duplicate name {stem!r} in {path}; an image is listed once")
-            masks[stem] = row["rle_mask"] or ""
+    for _, (image, runs) in read_rows(path, ("img", "rle_mask")):
+        stem = Path(image).stem
+        if stem in masks:
+            raise InputError(f"duplicate name {stem!r} in {path}; an image is listed once")
+        masks[stem] = runs
     return masks

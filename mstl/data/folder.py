@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-from mstl.data.listing import Listing, Record, check_pairs, existing_folder, files_by_stem
+from mstl.data.listing import Listing, Record, check_pairs, existing_folder, files_by_stem, view_number
+from mstl.data.names import check_name
 from mstl.data.pixels import read_mask
+from mstl.data.tables import read_rows
 from mstl.errors import InputError
 
 _EXPECTED = "images/ and masks/ with files of equal names (endings may differ)"
@@ -36,7 +37,7 @@ def listing(path: str | Path, name: str = "folder") -> Listing:
         return read_mask(Path(record.mask), full, record.image), None
 
     records = tuple(
-        Record(stem, groups[stem], _view(stem, groups[stem]), file, masks[stem])
+        Record(stem, groups[stem], view_number(stem.removeprefix(f"{groups[stem]}_")), file, masks[stem])
         for stem, file in images.items()
     )
     return Listing(name, records, read_masks, version="folder 1")
@@ -54,24 +55,16 @@ def read_groups(table: Path, images: dict[str, Path]) -> dict[str, str]:
     """Group of each image from ``groups.csv``.
 
     Raises:
-        InputError: columns are missing, a name is listed twice or an image not at all.
+        InputError: not such a table (`read_rows`), a group without a name, an image that is listed twice or
+            not at all.
     """
     groups: dict[str, str] = {}
-    with open(table, newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        if not {"name", "group"} <= set(rows.fieldnames or ()):
-            raise InputError(f"{table} must have the columns name and group; found {rows.fieldnames}")
-        for row in rows:
-            stem = row["name"] if row["name"] in images else Path(row["name"]).stem
-            if stem in groups:
-                raise InputError(f"duplicate name {stem!r} in {table}; an image has one group")
-            groups[stem] = row["group"]
+    for line, (name, group) in read_rows(table, ("name", "group")):
+        stem = name if name in images else Path(name).stem
+        if stem in groups:
+            raise InputError(f"duplicate name {stem!r} in {table}; an image has one group")
+        groups[stem] = check_name(group, f"{table}, line {line}")
     if set(groups) != set(images):
         alone = sorted(set(groups) ^ set(images))
         raise InputError(f"{table} must list each image once; {', '.join(alone[:5])} is in one place only")
     return groups
-
-
-def _view(stem: str, group: str) -> int:
-    number = stem.removeprefix(f"{group}_")
-    return int(number) if number.isdigit() and 1 <= int(number) <= 16 else 0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from mstl.data.names import check_name
 from mstl.errors import InputError
 
 
@@ -56,6 +59,8 @@ class Listing:
 
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+VIEW = re.compile("0{0,9}([1-9]|1[0-6])")
+LARGEST = 2**30  # bytes of one file; the largest photograph and the longest table have less
 
 
 def existing_folder(path: str | Path, expected: str) -> Path:
@@ -64,8 +69,8 @@ def existing_folder(path: str | Path, expected: str) -> Path:
     Raises:
         InputError: it is missing, no folder, or may not be read; ``expected`` says what should be there.
     """
-    path = Path(path).expanduser()
     try:
+        path = Path(path).expanduser()
         next(path.iterdir(), None)
     except FileNotFoundError as error:
         raise InputError(f"folder {path} does not exist; expected {expected}") from error
@@ -73,14 +78,35 @@ def existing_folder(path: str | Path, expected: str) -> Path:
         raise InputError(f"{path} is a file, not a folder; expected {expected}") from error
     except OSError as error:
         raise InputError(f"folder {path} cannot be read ({error.strerror}); expected {expected}") from error
+    except (ValueError, RuntimeError) as error:  # a NUL in it, or ~ of nobody
+        raise InputError(f"{str(path)!r} is no path ({error}); expected {expected}") from error
     return path
+
+
+def plain_file(file: Path) -> Path:
+    """``file`` if it is one that can be read to its end; a link counts as what it leads to.
+
+    Raises:
+        InputError: it is missing, a link that leads nowhere or in a circle, a folder, a pipe, a device, or
+            larger than 1 GiB.
+    """
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror}); replace or remove it") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"{file} is no plain file but a folder, a pipe or a device; remove it")
+    if found.st_size > LARGEST:
+        raise InputError(f"{file} has {found.st_size:,} bytes; expected {LARGEST:,} at most")
+    return file
 
 
 def files_by_stem(path: Path, ending: str = "") -> dict[str, Path]:
     """Image files of a folder by stem, less ``ending``, in alphabetical order.
 
     Raises:
-        InputError: two files share a stem (``a.jpg`` and ``a.png``), or there is none.
+        InputError: two files share a stem (``a.jpg`` and ``a.png``), there is none, one is no plain file
+            (`plain_file`), or a name is not UTF-8.
     """
     found: dict[str, Path] = {}
     for file in sorted(existing_folder(path, "a folder of images").iterdir()):
@@ -91,10 +117,15 @@ def files_by_stem(path: Path, ending: str = "") -> dict[str, Path]:
             raise InputError(
                 f"duplicate name {stem!r} in {path}: {found[stem].name} and {file.name}; keep one of them"
             )
-        found[stem] = file
+        found[check_name(stem, path)] = plain_file(file)
     if not found:
         raise InputError(f"folder {path} holds no images ({', '.join(IMAGE_SUFFIXES)})")
     return found
+
+
+def view_number(text: str) -> int:
+    """1 … 16 if ``text`` is that number in ASCII digits, else 0."""
+    return int(text) if VIEW.fullmatch(text) else 0
 
 
 def check_pairs(images: Iterable[str], masks: Iterable[str], image_place: object, mask_place: object) -> None:

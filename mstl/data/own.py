@@ -12,6 +12,7 @@ import numpy as np
 from mstl.data import folder, store
 from mstl.data.domain import Domain
 from mstl.data.listing import existing_folder
+from mstl.data.names import check_name
 from mstl.data.splits import divide
 from mstl.data.task import Task
 from mstl.errors import InputError
@@ -83,13 +84,18 @@ def folders(data_dir: str | Path | None) -> tuple[dict[str, Path], Path]:
     """The folders ``sources/<name>``, in alphabetical order, and ``target``.
 
     Raises:
-        InputError: one of them is missing, or two sources have names alike.
+        InputError: one of them is missing, is a link that leads nowhere, or two sources have names alike.
     """
     if data_dir is None:
         raise InputError(f"recipe 'own' needs data_dir: a folder with {_EXPECTED}")
     path = existing_folder(data_dir, _EXPECTED)
     place = existing_folder(path / "sources", _EXPECTED)
-    sources = {p.name: p for p in sorted(place.iterdir()) if p.is_dir() and not p.name.startswith(".")}
+    sources = {}
+    for folder_of in sorted(place.iterdir()):
+        if folder_of.is_symlink() and not folder_of.exists():
+            raise InputError(f"{folder_of} is a link that leads nowhere; mend or remove it")
+        if folder_of.is_dir() and not folder_of.name.startswith("."):
+            sources[check_name(folder_of.name, place)] = folder_of
     if {"images", "masks"} & sources.keys():
         raise InputError(
             f"{place} holds images/ or masks/ itself; a single source, too, has a folder of its own: "

@@ -2,30 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from mstl.errors import InputError
 
 Size = tuple[int, int]  # (height, width), as tensors have it
 
+# Only these are decoded, whatever a file is called: Pillow hands PostScript, for one, to another program.
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
+MOST_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb; 268 MB as RGB
+# EXIF orientation -> how to stand the picture up, and whether that exchanges width and height.
+ORIENTATIONS = {
+    2: (Image.Transpose.FLIP_LEFT_RIGHT, False),
+    3: (Image.Transpose.ROTATE_180, False),
+    4: (Image.Transpose.FLIP_TOP_BOTTOM, False),
+    5: (Image.Transpose.TRANSPOSE, True),
+    6: (Image.Transpose.ROTATE_270, True),
+    7: (Image.Transpose.TRANSVERSE, True),
+    8: (Image.Transpose.ROTATE_90, True),
+}
 
-def _open(path: Path) -> Image.Image:
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The image at ``path``, undecoded; whatever is wrong with it, then or while decoding, is an InputError."""
     try:
-        return Image.open(path)
+        with Image.open(path, formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > MOST_PIXELS:
+                raise _too_many(path, f"{width}×{height} pixels")
+            yield image
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist") from error
-    except (UnidentifiedImageError, OSError) as error:
-        raise InputError(f"{path} cannot be read as an image ({error}); replace or remove it") from error
-
-
-def _load(image: Image.Image, path: Path) -> Image.Image:
-    try:
-        image.load()
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all three for damaged files
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_many(path, "far more pixels") from error
+    except UnidentifiedImageError as error:
+        kinds = ", ".join(FORMATS)
+        raise InputError(f"{path} cannot be read as an image ({kinds}); replace or remove it") from error
+    except Exception as error:  # Pillow raises a dozen kinds for damaged files
         raise InputError(f"{path} is damaged or truncated ({error}); replace or remove it") from error
+
+
+def _too_many(path: Path, found: str) -> InputError:
+    return InputError(
+        f"{path} declares {found}; expected {MOST_PIXELS:,} at most, so that a small file cannot fill the "
+        "memory: shrink it"
+    )
+
+
+def _alone(image: Image.Image, path: Path) -> None:
+    """An InputError for a film: which of its pictures is the mask?"""
+    if getattr(image, "is_animated", False):
+        raise InputError(f"{path} holds several pictures; a mask is one: save the one that counts")
+
+
+def _eight_bit(image: Image.Image, path: Path) -> Image.Image:
+    """Grey values of 16 bits as those of 8, the high byte; other images as they are."""
+    image.load()
+    if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
+        raise InputError(f"{path} has 32 bits a pixel; save it with 8 or 16")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8))
     return image
 
 
@@ -37,18 +81,22 @@ def read_image(path: Path, size: Size) -> tuple[np.ndarray, tuple[int, int]]:
     """RGB uint8 (h, w, 3) at ``size`` and the (width, height) it has on disk.
 
     Shrinking averages over each pixel's area; a JPEG much larger than ``size`` is decoded at
-    the smallest of its built-in scales that is not below it.
+    the smallest of its built-in scales that is not below it. EXIF orientation is undone, transparency is
+    ignored, 16 bits become 8, and of a film the first picture counts.
 
     Raises:
-        InputError: the file is missing, damaged or no image.
+        InputError: the file is missing, damaged, no image of a kind in `FORMATS` or larger than `MOST_PIXELS`.
     """
-    with _open(path) as image:
-        turned = image.getexif().get(0x0112, 1) >= 5  # EXIF orientation: lying on its side
+    with _opened(path) as image:
+        turn, turned = ORIENTATIONS.get(image.getexif().get(0x0112), (None, False))
         full = image.size[::-1] if turned else image.size
         height, width = size
         # Two pixels for one leave the area average something to average.
         image.draft("RGB", (2 * height, 2 * width) if turned else (2 * width, 2 * height))
-        upright = ImageOps.exif_transpose(_load(image, path)).convert("RGB")
+        pixels = _eight_bit(image, path)
+        # Without this Pillow warns of every palette that has transparent entries.
+        pixels.info.pop("transparency", None)
+        upright = (pixels if turn is None else pixels.transpose(turn)).convert("RGB")
     resample = Image.Resampling.BOX if _shrinks(upright.size, size) else Image.Resampling.BILINEAR
     return np.asarray(upright.resize((width, height), resample)), full
 
@@ -59,40 +107,48 @@ def read_mask(path: Path, expected: tuple[int, int], image: Path) -> np.ndarray:
     Palette images count by index (Carvana's GIFs hold 0 and 1), others by their grey value.
 
     Raises:
-        InputError: another size than the image, more than two values, or no background value 0.
+        InputError: another size than the image, several pictures, transparent pixels, more than two values, no
+            background value 0, or as `read_image`.
     """
-    with _open(path) as file:
-        indices = _load(file, path) if file.mode in ("1", "L", "P") else _load(file, path).convert("L")
-        if indices.size != expected:
+    with _opened(path) as file:
+        _alone(file, path)
+        if file.size != expected:
             raise InputError(
-                f"{path} is {indices.size[0]}×{indices.size[1]} but its image {image.name} is "
+                f"{path} is {file.size[0]}×{file.size[1]} but its image {image.name} is "
                 f"{expected[0]}×{expected[1]}; a mask has the size of its image"
             )
-        values = [value for value, count in enumerate(indices.histogram()) if count]
+        file.load()
+        if "A" in file.getbands() and file.getchannel("A").getextrema() != (255, 255):
+            raise InputError(f"{path} is transparent in part; a mask holds two opaque values: flatten it")
+        wide = file.mode == "F" or file.mode.startswith("I")  # 16 or 32 bits: no histogram
+        indices = file if wide or file.mode in ("1", "L", "P") else file.convert("L")
+        pixels = np.asarray(indices)
+        values = np.unique(pixels).tolist() if wide else np.flatnonzero(indices.histogram()).tolist()
         if len(values) > 2 or (len(values) == 2 and values[0] != 0):
             raise InputError(
                 f"{path} holds {len(values)} values (from {values[0]} to {values[-1]}); a mask holds two, "
                 "0 for the background and one other for the object: threshold it and save it as PNG"
             )
-        return (np.asarray(indices) != 0).astype(np.uint8)
+        return (pixels != 0).astype(np.uint8)
 
 
 def read_indices(path: Path, expected: tuple[int, int], image: Path, largest: int) -> np.ndarray:
     """Part index map uint8 (h, w), full size.
 
     Raises:
-        InputError: another size than the image, or an index above ``largest``.
+        InputError: another size than the image, no 8-bit map, an index above ``largest``, or as `read_image`.
     """
-    with _open(path) as file:
-        indices = np.asarray(_load(file, path))
-    if indices.ndim != 2 or indices.shape[::-1] != expected:
-        raise InputError(
-            f"{path} must be a one-channel map of the size of {image.name}, {expected[0]}×{expected[1]}; "
-            f"it has shape {indices.shape}"
-        )
+    with _opened(path) as file:
+        _alone(file, path)
+        if file.mode not in ("1", "L", "P") or file.size != expected:
+            raise InputError(
+                f"{path} must be a map of one channel and 8 bits of the size of {image.name}, "
+                f"{expected[0]}×{expected[1]}; it is {file.mode}, {file.size[0]}×{file.size[1]}"
+            )
+        indices = np.array(file, dtype=np.uint8)
     if indices.size and int(indices.max()) > largest:
         raise InputError(f"{path} holds part {int(indices.max())}; the highest known is {largest}")
-    return indices.astype(np.uint8)
+    return indices
 
 
 def _share(where: np.ndarray, size: Size) -> np.ndarray:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from mstl.errors import InputError
+
+# Eighteen digits fit into 64 bits; `int` alone would read "1_000" and other scripts' digits, too.
+INTEGER = re.compile("-?[0-9]{1,18}")
 
 
 def encode_rle(mask: np.ndarray) -> str:
@@ -25,10 +30,13 @@ def decode_rle(text: str, height: int, width: int, name: str = "rle_mask") -> np
         InputError: numbers that are not integers, an odd count, a run that is empty, leaves the
             image or overlaps another; the message starts with ``name``.
     """
-    try:
-        numbers = np.array([int(word) for word in text.split()], dtype=np.int64)
-    except (ValueError, OverflowError) as error:
-        raise InputError(f"{name}: a run-length mask holds integers only ({error})") from error
+    words = text.split()
+    wrong = next((word for word in words if not INTEGER.fullmatch(word)), None)
+    if wrong is not None:
+        raise InputError(
+            f"{name}: a run-length mask holds integers only, of 18 digits 0 to 9 at most; found {wrong[:20]!r}"
+        )
+    numbers = np.array([int(word) for word in words], dtype=np.int64)
     if len(numbers) % 2:
         raise InputError(
             f"{name}: a run-length mask holds pairs of start and length; found {len(numbers)} numbers"
