@@ -1,4 +1,7 @@
-"""Distances between domains: what their definitions promise. Published values: test_golden.py."""
+"""Distances between domains: limits, edges and bad input.
+
+Published values stand in test_golden.py, identities and other implementations in test_independent.py.
+"""
 
 import pytest
 import torch
@@ -38,16 +41,6 @@ def test_biased_estimate_is_the_squared_distance_of_mean_embeddings(n, m):
     assert mmd2(x, y, 3.0, "biased").item() == pytest.approx(integral.item() / constant, rel=1e-9)
 
 
-def test_unbiased_and_biased_are_tied_by_the_diagonal():
-    """U + 2m/(n−1) = n/(n−1)·(V_xx + V_yy) − 2·V_xy with m kernels: why an unbiased MMD may be negative."""
-    n, b = 6, (0.5, 1.0, 2.0)
-    kernel = sum(torch.exp(-torch.cdist(torch.cat((S, T)), torch.cat((S, T))).square() / c) for c in b)
-    within, between = kernel[:n, :n].mean() + kernel[n:, n:].mean(), kernel[:n, n:].mean()
-    left = mmd2(S, T, b).item() + 2 * len(b) / (n - 1)
-    assert left == pytest.approx((n / (n - 1) * within - 2 * between).item(), rel=1e-12)
-    assert left >= 0
-
-
 @pytest.mark.trust("formulas", "Unbiased estimators of the MMD average to zero between equal distributions.")
 @pytest.mark.parametrize("estimator", ["unbiased", "linear", "linear_pairs"])
 def test_estimators_without_bias_average_to_zero_between_equal_distributions(estimator):
@@ -76,13 +69,6 @@ def test_joint_kernel_is_the_product():
     # A product of two Gaussians of one bandwidth is the Gaussian of the concatenated features.
     together = mmd2(torch.cat((S, S2), 1), torch.cat((T, T2), 1), 2.0)
     assert jmmd2((S, S2), (T, T2), (2.0, 2.0)).item() == pytest.approx(together.item(), rel=1e-12)
-
-
-@pytest.mark.parametrize("estimator", ["unbiased", "biased", "linear"])
-def test_rotations_and_shifts_of_both_samples_change_nothing(estimator):
-    rotation, _ = torch.linalg.qr(det(3, 3, 0.3, 1, 0))
-    moved = mmd2(S @ rotation + 100, T @ rotation + 100, XLEARN, estimator)
-    assert moved.item() == pytest.approx(mmd2(S, T, XLEARN, estimator).item(), abs=1e-10)
 
 
 @pytest.mark.trust("formulas", "Gradients of the distances equal finite differences.")
