@@ -14,7 +14,7 @@ import torch
 from mstl.data.domain import Domain
 from mstl.data.task import Task
 
-pytest_plugins = ("trust_report",)  # pytest --trust FOLDER
+pytest_plugins = ("trust_report", "local_https")  # pytest --trust FOLDER; a server of the tests' own
 
 
 def blobs(name: str, n: int, size: tuple[int, int], seed: int) -> Domain:

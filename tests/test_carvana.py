@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import http.server
 import os
 import shutil
-import threading
 import zipfile
 from pathlib import Path
 
@@ -232,24 +230,6 @@ def test_zip_members_become_the_layout(tmp_path):
     assert [r.name for r in carvana.listing(place).records] == ["car00_01", "car00_02"]
 
 
-@pytest.fixture()
-def served(tmp_path):
-    """A folder served on this machine, and its address."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args):
-            super().__init__(*args, directory=str(tmp_path / "served"))
-
-        def log_message(self, *args):
-            pass
-
-    (tmp_path / "served").mkdir()
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield tmp_path / "served", f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-
-
 def archive_of(source: Path, file: Path) -> None:
     with zipfile.ZipFile(file, "w") as archive:
         for member in sorted(source.rglob("*")):
@@ -262,16 +242,17 @@ def test_studio_is_fetched_once_and_checked(tmp_path, served):
     names = [f for f in sorted(source.rglob("*")) if f.is_file()]
     sums = "".join(f"{download.sha256_of(f)}  {f.relative_to(source).as_posix()}\n" for f in names)
     (source / "CHECKSUMS.sha256").write_text(sums)
+    known = download.sha256_of(source / "CHECKSUMS.sha256")
     archive_of(source, folder / "good.zip")
-    place = download.studio(tmp_path / "cache", f"{address}/good.zip")
+    place = download.studio(tmp_path / "cache", f"{address}/good.zip", known)
     assert len(studio.listing(place).records) == 2
     (folder / "good.zip").unlink()
-    assert download.studio(tmp_path / "cache", f"{address}/good.zip") == place
+    assert download.studio(tmp_path / "cache", f"{address}/good.zip", known) == place
 
     (source / "train" / "car00_01.jpg").write_bytes(b"another")
     archive_of(source, folder / "bad.zip")
     with pytest.raises(InputError, match=r"car00_01\.jpg is missing or differs"):
-        download.studio(tmp_path / "cache", f"{address}/bad.zip")
+        download.studio(tmp_path / "cache", f"{address}/bad.zip", known)
     with pytest.raises(InputError, match="cannot download"):
         download.studio(tmp_path / "cache", f"{address}/absent.zip")
 

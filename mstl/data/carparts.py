@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.ndimage import distance_transform_edt
 
-from mstl.data.listing import Listing, Record, check_pairs, existing_folder, files_by_stem
+from mstl.data.listing import Listing, Record, check_pairs, existing_folder, files_by_stem, plain_file
 from mstl.data.pixels import read_image
 from mstl.errors import InputError
 
@@ -41,6 +41,7 @@ LEFT = ("front_left_door", "back_left_door")
 RIGHT = ("front_right_door", "back_right_door")
 
 CLOSING = 0.12  # radius over √(width · height) of the car's bounding box
+FARTHEST = 10**5  # pixels from the corner of the image
 SAME = 0.97  # correlation of two thumbnails above which they show one photograph; others stay below 0.9
 
 _EXPECTED = "annotations.json and JPEGImages/ (or a clone of github.com/dsmlr/Car-Parts-Segmentation)"
@@ -74,24 +75,28 @@ def listing(path: str | Path, name: str = "carparts") -> Listing:
 
 def _records(place: Path) -> list[Record]:
     annotations = place / "annotations.json"
+    if not annotations.exists():
+        raise InputError(f"{annotations} does not exist; expected {_EXPECTED}")
     try:
-        content = json.loads(annotations.read_text(encoding="utf-8"))
+        content = json.loads(plain_file(annotations).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, a number of thousands of digits
+        raise InputError(f"{annotations} is not JSON ({error})") from error
+    try:
         categories = {entry["id"]: entry["name"] for entry in content["categories"]}
-        photographs = {entry["id"]: entry for entry in content["images"]}
+        photographs = {
+            entry["id"]: (Path(entry["file_name"]).stem, (entry["width"], entry["height"]))
+            for entry in content["images"]
+        }
         polygons: dict[int, list[list[Any]]] = {key: [] for key in photographs}
         for entry in content["annotations"]:
             if categories[entry["category_id"]] in PART_NAMES:
                 index = PART_NAMES.index(categories[entry["category_id"]]) + 1
                 polygons[entry["image_id"]].append([index, _checked(entry, annotations)])
-    except FileNotFoundError as error:
-        raise InputError(f"{annotations} does not exist; expected {_EXPECTED}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{annotations} is not JSON ({error})") from error
     except (KeyError, TypeError) as error:
         raise InputError(f"{annotations} is not a COCO annotation file (at {error})") from error
 
     images = files_by_stem(place / "JPEGImages")
-    stems = [Path(entry["file_name"]).stem for entry in photographs.values()]
+    stems = [stem for stem, _ in photographs.values()]
     if len(set(stems)) < len(stems):
         twice = next(stem for stem in stems if stems.count(stem) > 1)
         raise InputError(f"duplicate name {twice!r} in {annotations}; a photograph is listed once")
@@ -104,21 +109,28 @@ def _records(place: Path) -> list[Record]:
     return [
         Record(
             stem, stem, view(polygons[key]), images[stem],
-            json.dumps([[photographs[key]["width"], photographs[key]["height"]], polygons[key]]),
+            json.dumps([size, polygons[key]]),
         )
-        for stem, key in zip(stems, photographs, strict=True)
+        for key, (stem, size) in photographs.items()
         if polygons[key]
     ]  # fmt: skip
 
 
 def _checked(entry: dict[str, Any], annotations: Path) -> list[list[float]]:
     polygons = entry["segmentation"]
-    if not isinstance(polygons, list) or any(len(polygon) < 6 or len(polygon) % 2 for polygon in polygons):
+    if not isinstance(polygons, list) or not all(_is_polygon(polygon) for polygon in polygons):
         raise InputError(
             f"{annotations}: annotation {entry.get('id')} must be a list of polygons, each x, y, x, y, ... "
-            "of at least three corners"
+            f"of at least three corners, numbers from -{FARTHEST} to {FARTHEST}"
         )
     return polygons
+
+
+def _is_polygon(corners: Any) -> bool:
+    if not isinstance(corners, list) or len(corners) < 6 or len(corners) % 2:
+        return False
+    # False for NaN, too; the drawing would crawl along edges that lead nowhere.
+    return all(isinstance(value, int | float) and -FARTHEST <= value <= FARTHEST for value in corners)
 
 
 def _area(polygon: list[float]) -> float:

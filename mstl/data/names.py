@@ -1,7 +1,7 @@
 """Names from outside: which a data set may have, and how they stand in a table.
 
 The name of a file becomes the name of a car, and that of a folder the name of a source. Any name that is
-UTF-8 will do, but a spreadsheet runs a cell that begins with ``=``, ``+``, ``-`` or ``@`` as a formula. So the
+UTF-8 will do, but a spreadsheet runs a cell that begins with ``=``, ``+``, ``-`` or ``@`` as a formula. So
 tables hold ``'=a`` for ``=a``, which spreadsheets show as text, and reading them takes the apostrophe away.
 """
 

@@ -30,7 +30,7 @@ ORIENTATIONS = {
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """The image at ``path``, undecoded; whatever is wrong with it, then or while decoding, is an InputError."""
+    """The image at ``path``, undecoded; what is wrong with it, now or while decoding, is an InputError."""
     try:
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
@@ -85,7 +85,7 @@ def read_image(path: Path, size: Size) -> tuple[np.ndarray, tuple[int, int]]:
     ignored, 16 bits become 8, and of a film the first picture counts.
 
     Raises:
-        InputError: the file is missing, damaged, no image of a kind in `FORMATS` or larger than `MOST_PIXELS`.
+        InputError: the file is missing, damaged, of no kind in `FORMATS` or larger than `MOST_PIXELS`.
     """
     with _opened(path) as image:
         turn, turned = ORIENTATIONS.get(image.getexif().get(0x0112), (None, False))
@@ -107,8 +107,8 @@ def read_mask(path: Path, expected: tuple[int, int], image: Path) -> np.ndarray:
     Palette images count by index (Carvana's GIFs hold 0 and 1), others by their grey value.
 
     Raises:
-        InputError: another size than the image, several pictures, transparent pixels, more than two values, no
-            background value 0, or as `read_image`.
+        InputError: another size than the image, several pictures, transparent pixels, more than two values,
+            no background value 0, or as `read_image`.
     """
     with _opened(path) as file:
         _alone(file, path)

@@ -34,7 +34,7 @@ def decode_rle(text: str, height: int, width: int, name: str = "rle_mask") -> np
     wrong = next((word for word in words if not INTEGER.fullmatch(word)), None)
     if wrong is not None:
         raise InputError(
-            f"{name}: a run-length mask holds integers only, of 18 digits 0 to 9 at most; found {wrong[:20]!r}"
+            f"{name}: a run-length mask holds integers only, of 18 digits at most; found {wrong[:20]!r}"
         )
     numbers = np.array([int(word) for word in words], dtype=np.int64)
     if len(numbers) % 2:

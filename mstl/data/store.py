@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import shutil
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from mstl.data.domain import Domain
 from mstl.data.listing import Listing, Record
 from mstl.data.pixels import Size, read_image, resize_mask, resize_parts
 from mstl.errors import InputError
-from mstl.files import replacing
+from mstl.files import replacing, system_error
 from mstl.progress import progress
 
 _VERSION = "1"  # of the decoding below and of the cache file; change it with them
@@ -59,6 +60,7 @@ def domain(listing: Listing, size: Size, cache_dir: str | Path | None = None) ->
 
     Raises:
         InputError: a file is missing or damaged, a mask does not fit, the disk is full, or the size is odd.
+            A cache that cannot be written is not: then nothing is kept.
     """
     size = check_working_size(size)
     file = (
@@ -67,10 +69,13 @@ def domain(listing: Listing, size: Size, cache_dir: str | Path | None = None) ->
         / f"{listing.name.replace('/', '-')}-{content_key(listing, size)}.pt"
     )
     pixels = read(file)
-    if pixels is None:
-        check_room(file.parent, _bytes_needed(listing, size))
+    if pixels is None or not _fits(pixels, listing, size):
+        keep = writable(file.parent)
+        if keep:
+            check_room(file.parent, _bytes_needed(listing, size))
         pixels = decode(listing, size)
-        write(file, pixels)
+        if keep:
+            write(file, pixels)
     return Domain(
         name=listing.name,
         images=pixels["images"],
@@ -137,11 +142,11 @@ def decode(listing: Listing, size: Size) -> dict[str, Tensor]:
 
 
 def read(file: Path) -> dict[str, Tensor] | None:
-    """The pixels of a cache file, memory-mapped; None if it is absent or damaged."""
+    """The pixels of a cache file, memory-mapped; None if it is absent, damaged or bears another's name."""
     try:
         saved = torch.load(file, weights_only=True, mmap=True)
         pixels = saved["pixels"]
-        return pixels if saved["checksum"] == _checksum(pixels) else None
+        return pixels if saved["checksum"] == _checksum(pixels, file.name) else None
     except Exception:  # torch raises a dozen kinds for a damaged file; each means: decode again
         return None
 
@@ -156,15 +161,31 @@ def write(file: Path, pixels: dict[str, Tensor]) -> None:
     with replacing(file) as temporary:
         try:
             with open(temporary, "wb") as handle:
-                torch.save({"pixels": pixels, "checksum": _checksum(pixels)}, handle)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                torch.save({"pixels": pixels, "checksum": _checksum(pixels, file.name)}, handle)
+        except (OSError, RuntimeError) as error:
+            if system_error(error) not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise _no_room(file.parent, needed) from error
 
 
-def _checksum(pixels: dict[str, Tensor]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+def _fits(pixels: dict[str, Tensor], listing: Listing, size: Size) -> bool:
+    """Whether the pixels can be those of the listing: names, shapes, types and the range of masks and parts."""
+    n = len(listing.records)
+    shapes = {"images": (n, 3, *size), "masks": (n, 1, *size)}
+    highest = {"images": 255, "masks": 1}
+    if listing.part_names:
+        shapes["parts"], highest["parts"] = (n, 1, *size), len(listing.part_names)
+    return pixels.keys() == shapes.keys() and all(
+        value.dtype == torch.uint8
+        and tuple(value.shape) == shapes[name]
+        and int(value.max()) <= highest[name]
+        for name, value in pixels.items()
+    )
+
+
+def _checksum(pixels: dict[str, Tensor], name: str) -> str:
+    """Of the pixels and of the file's ``name``, which holds the key of what they were made from."""
+    digest = hashlib.blake2b(name.encode(), digest_size=16)
     for name, value in sorted(pixels.items()):
         digest.update(f"{name}{tuple(value.shape)}".encode())
         digest.update(value.numpy())
@@ -176,19 +197,31 @@ def _bytes_needed(listing: Listing, size: Size) -> int:
     return len(listing.records) * channels * size[0] * size[1]
 
 
-def check_room(folder: Path, needed: int) -> None:
-    """Make ``folder`` and refuse before the work rather than after it.
-
-    Raises:
-        InputError: the folder cannot be made, or fewer than ``needed`` bytes are free there.
-    """
+def writable(folder: Path) -> bool:
+    """Make ``folder``; False, with a warning, where that is forbidden: what is decoded is then not kept."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(folder, os.W_OK | os.X_OK) else "not writable"
     except OSError as error:
-        raise InputError(
-            f"the cache folder {folder} cannot be made ({error.strerror}); name another by cache_dir or the "
-            "environment's MSTL_CACHE"
-        ) from error
+        reason = str(error.strerror)
+    if reason:
+        print(
+            f"warning: decoded images are not kept: cache folder {folder}: {reason}; name another by "
+            "cache_dir or the environment's MSTL_CACHE",
+            file=sys.stderr,
+            flush=True,
+        )
+    return not reason
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Refuse before the work rather than after it.
+
+    Raises:
+        InputError: fewer than ``needed`` bytes are free in ``folder``, or where it would be made.
+    """
+    while not folder.exists():
+        folder = folder.parent
     if shutil.disk_usage(folder).free < needed:
         raise _no_room(folder, needed)
 
