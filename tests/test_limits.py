@@ -279,7 +279,7 @@ def of_copies(name, losses, alone, sources, times):
 @pytest.mark.trust(
     "limits",
     "Giving a method every source twice or more, with its weights, leaves averages, gradients and "
-    "predictions as they were; means over pairs of sources shrink by exactly the share of pairs that are copies.",
+    "predictions as they were; means over pairs of sources shrink by the share of pairs that are copies.",
 )
 @pytest.mark.parametrize(("sources", "times"), [(1, 2), (1, 4), (2, 2), (3, 2)])
 @pytest.mark.parametrize(("name", "overrides"), VARIANTS)
