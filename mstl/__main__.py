@@ -17,8 +17,11 @@ def train(config: tyro.conf.OmitArgPrefixes[TrainConfig], film: int = 0) -> None
         config: what to train.
         film: store attention maps for `diagnose` at log points at least FILM steps apart; 0 stores none.
     """
+    from mstl.interrupt import leave_cleanly_on_sigterm
     from mstl.snapshots import Snapshots
     from mstl.train import train as run
+
+    leave_cleanly_on_sigterm()
 
     print(run(config, Snapshots(film) if film else None))
 
@@ -72,9 +75,10 @@ def main() -> None:
     except InputError as error:
         print(f"mstl: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("mstl: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        what = str(error) or "interrupted; the same command goes on from the last checkpoint"
+        print(f"mstl: {what}", file=sys.stderr)
+        sys.exit(getattr(error, "status", 130))
 
 
 if __name__ == "__main__":

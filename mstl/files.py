@@ -10,9 +10,44 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mstl.errors import InputError
+
+REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would be larger than this process may write",
+    errno.EACCES: "the folder is not writable",
+    errno.EPERM: "the folder is not writable",
+    errno.EROFS: "the file system is read-only",
+    errno.EEXIST: "a file lies where a folder should be",
+    errno.ENOTDIR: "a file lies where a folder should be",
+    errno.EISDIR: "a folder lies where a file should be",
+}
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """The system's refusals to write ``path`` as one clear line.
+
+    Raises:
+        InputError: the disk is full or the path cannot be written.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        reason = REASONS.get(system_error(error))
+        if reason is None:
+            raise
+        raise InputError(f"cannot write {path}: {reason}; make room or choose another folder") from error
+
+
+def system_error(error: BaseException | None) -> int | None:
+    """The system's error number behind an exception; torch.save hides it behind a RuntimeError of its own."""
+    while error is not None:
+        if isinstance(error, OSError):
+            return error.errno
+        error = error.__cause__ or error.__context__
+    return None
 
 
 @contextlib.contextmanager
@@ -25,19 +60,35 @@ def replacing(path: Path) -> Iterator[Path]:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        reasons = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
-        reasons |= {errno.EACCES: "the folder is not writable", errno.EROFS: "the file system is read-only"}
-        if error.errno not in reasons:
-            raise
-        raise InputError(
-            f"cannot write {path}: {reasons[error.errno]}; make room or choose another folder"
-        ) from error
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(NotADirectoryError):
+            temporary.unlink(missing_ok=True)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Delete what a killed process left of `replacing` in ``folder``, where nobody else is writing."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add ``line`` to a file whole or, with the lines before it untouched, not at all.
+
+    Raises:
+        InputError: the disk is full or the file cannot be written.
+    """
+    with explained(path), open(path, "ab", buffering=0) as file:
+        end, rest = file.seek(0, os.SEEK_END), f"{line}\n".encode()
+        try:
+            while rest:  # a nearly full disk takes a part of it
+                rest = rest[file.write(rest) :]
+        except OSError:
+            file.truncate(end)
+            raise
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -48,6 +99,8 @@ def write_json(path: Path, value: Any) -> None:
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """``state`` (tensors, numbers, strings and containers of them) for `load_checkpoint`."""
+    import torch  # here, so that locks and JSON need none
+
     with replacing(path) as temporary, open(temporary, "wb") as file:
         torch.save(state, file)
         file.flush()
@@ -62,11 +115,15 @@ def load_checkpoint(
     Raises:
         InputError: the file is damaged, or holds more than tensors and plain values.
     """
+    import torch
+
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds for a damaged or foreign file
         raise InputError(
             f"{path} is not a checkpoint of this package ({type(error).__name__}); delete it to train anew"
         ) from error
+    if not isinstance(state, dict):
+        raise InputError(f"{path} is not a checkpoint of this package; delete it to train anew")
     check(state)
     return state

@@ -29,6 +29,8 @@ OUTSIDE_TRAINING = (
     "bars.py",
     "__main__.py",
     "project.py",
+    "locks.py",
+    "interrupt.py",
     "render/",
     "comparison",
     "diagnos",

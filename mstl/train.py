@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,13 +20,25 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mstl import methods, provenance
 from mstl.attention_scores import attention_entropy, scores, watched
+from mstl.checkpoint import impossible, unfit
 from mstl.config import TrainConfig
 from mstl.data.augment import to_float
 from mstl.data.batches import Batch, Batches, TargetBatch
+from mstl.data.names import to_cells
 from mstl.data.task import Task
 from mstl.errors import InputError
 from mstl.evaluate import predict_domain, score_table
-from mstl.files import load_checkpoint, replacing, save_checkpoint, write_json
+from mstl.files import (
+    append_line,
+    load_checkpoint,
+    remove_temporaries,
+    replacing,
+    save_checkpoint,
+    write_json,
+)
+from mstl.interrupt import Interrupted, postponed
+from mstl.locks import alone_in
+from mstl.loss_record import ADVICE, LossRecord
 from mstl.nn import ramp
 from mstl.probe import probe_accuracy
 from mstl.progress import Progress
@@ -50,7 +63,9 @@ def train(
         The run's folder.
 
     Raises:
-        InputError: bad parameters or data, or the folder holds a run of another configuration.
+        InputError: bad parameters or data, a full disk, a loss that is not finite, another process at work in
+            the folder, or a run of another configuration there.
+        Interrupted: SIGINT or SIGTERM came while training; the checkpoint is written.
     """
     folder = config.folder
     kind = methods.find(config.method)
@@ -63,10 +78,12 @@ def train(
     if is_finished(folder, identity):
         print(f"{folder}: finished already, nothing to do", flush=True)
         return folder
-    trainer = Trainer(config, task)
-    trainer.restore(folder / "checkpoint.pt", identity)
-    trainer.fit(folder, identity, on_log)
-    trainer.evaluate(folder, identity)
+    with alone_in(folder):
+        remove_temporaries(folder)
+        trainer = Trainer(config, task)
+        trainer.restore(folder / "checkpoint.pt", identity)
+        trainer.fit(folder, identity, on_log)
+        trainer.evaluate(folder, identity)
     return folder
 
 
@@ -79,9 +96,13 @@ def is_finished(folder: Path, identity: dict[str, Any]) -> bool:
     manifest = folder / "manifest.json"
     if not manifest.exists():
         return False
-    found = json.loads(manifest.read_text(encoding="utf-8"))
-    _refuse_other_settings(manifest, found["settings"], identity["settings"])
-    return all(found[key] == identity[key] for key in ("data_fingerprint", "source_fingerprint"))
+    try:
+        found = json.loads(manifest.read_text(encoding="utf-8"))
+        settings = found["settings"]
+    except (ValueError, LookupError, TypeError):
+        raise InputError(f"{manifest} is no manifest of a run; delete it to train anew") from None
+    _refuse_other_settings(manifest, settings, identity["settings"])
+    return all(found.get(key) == identity[key] for key in ("data_fingerprint", "source_fingerprint"))
 
 
 class Trainer:
@@ -132,6 +153,7 @@ class Trainer:
         own_teacher = self.method.teacher if decay else 0.0
         self.teacher = own_teacher if config.mean_teacher is None else config.mean_teacher
         self.watched = watched(self.task)
+        self.record = LossRecord()
         self.batches = Batches(
             self.task,
             batch_size=config.profiled("batch_size"),
@@ -177,32 +199,48 @@ class Trainer:
     ) -> None:
         """Update until the last step, writing metrics and checkpoints on the way."""
         steps = self.config.profiled("steps")
-        log_every, checkpoint_every = (
-            self.config.profiled("log_every"),
-            self.config.profiled("checkpoint_every"),
-        )
         write_json(folder / "config.json", identity)
         metrics = folder / "metrics.jsonl"
         _keep_lines_until(metrics, self.step)
-        sums: dict[str, Tensor] = {}
-        count, start = 0, time.perf_counter() - self.seconds
-        with Progress(f"{self.config.method} seed {self.config.seed}", steps, self.step) as progress:
+        start = time.perf_counter() - self.seconds
+        label = f"{self.config.method} seed {self.config.seed}"
+        with Progress(label, steps, self.step) as progress, postponed() as signalled:
             while self.step < steps:
-                for name, loss in self.update().items():
-                    sums[name] = sums[name] + loss if name in sums else loss
-                count += 1
-                if self.step % log_every == 0 or self.step == steps:
-                    self.seconds = time.perf_counter() - start
-                    line = self._log_line(sums, count)
-                    with open(metrics, "a", encoding="utf-8") as file:
-                        file.write(json.dumps(line) + "\n")
-                    sums, count = {}, 0
+                self.record.add(self.update())
+                number = signalled()
+                self.seconds = time.perf_counter() - start
+                if self._due("log_every"):
+                    line = self._log_line()
+                    append_line(metrics, json.dumps(line))
                     if on_log is not None:
                         on_log(self)
                     progress.update(self.step, loss=line["loss"])
-                if self.step % checkpoint_every == 0 or self.step == steps:
-                    self.seconds = time.perf_counter() - start
-                    save_checkpoint(folder / "checkpoint.pt", self.state() | identity)
+                if number or self._due("checkpoint_every"):
+                    self._save(folder / "checkpoint.pt", identity)
+                if number:
+                    name = signal.Signals(number).name
+                    raise Interrupted(
+                        number,
+                        f"{name} after step {self.step} of {steps}: the checkpoint is written; "
+                        "the same command goes on from there",
+                    )
+
+    def _due(self, every: str) -> bool:
+        """Whether this step is one of those, or the last."""
+        return self.step % self.config.profiled(every) == 0 or self.step == self.config.profiled("steps")
+
+    def _save(self, path: Path, identity: dict[str, Any]) -> None:
+        """Write a checkpoint, unless something in it is not finite.
+
+        Raises:
+            InputError: it is, or the disk is full; the last good checkpoint stays.
+        """
+        self.record.check(self.step)
+        state = self.state()
+        if bad := impossible(state):
+            more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+            raise InputError(f"weights not finite after step {self.step}: {bad[0]}{more}; {ADVICE}")
+        save_checkpoint(path, state | identity)
 
     def predict(self, images: Tensor) -> Tensor:
         """Logits by the weights that are evaluated: the averaged ones, or the last."""
@@ -221,7 +259,7 @@ class Trainer:
             table.insert(0, "split", split)
             tables.append(table)
         with replacing(folder / "images.csv") as temporary:
-            pd.concat(tables).to_csv(temporary, index=False, float_format="%.6g")
+            to_cells(pd.concat(tables)).to_csv(temporary, index=False, float_format="%.6g")
         memory = provenance.peak_memory(self.fabric.device)
         write_json(
             folder / "manifest.json",
@@ -244,13 +282,16 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """Everything the rest of the run depends on: tensors and plain values only."""
-        cuda = torch.cuda.get_rng_state_all() if self.fabric.device.type == "cuda" else []
+        cuda = [torch.cuda.get_rng_state(self.fabric.device)] if self.fabric.device.type == "cuda" else []
         return {
             "step": self.step,
             "seconds": self.seconds,
             "method": self.method.state_dict(),
             "averaged": None if self.averaged is None else self.averaged.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            # Their hyper-parameters are the run's and are not read back.
+            "optimisers": [optimiser.state_dict()["state"] for optimiser in self.optimisers],
+            "scaler": self.fabric.strategy.precision.state_dict(),
+            "losses": self.record.state_dict(),
             "batches": self.batches.state_dict(),
             "rng": {"cpu": torch.get_rng_state(), "cuda": cuda},
         }
@@ -259,7 +300,8 @@ class Trainer:
         """Go on from the checkpoint at ``path`` if there is one and nothing that matters has changed.
 
         Raises:
-            InputError: the checkpoint is damaged or belongs to another configuration.
+            InputError: the checkpoint is damaged, tampered with or of another configuration; the trainer is
+                as it was.
         """
         if not path.exists():
             return
@@ -271,15 +313,20 @@ class Trainer:
         if changed:
             print(f"{path}: {', '.join(changed)} changed since it was written; training anew", flush=True)
             return
+        found = {key: value for key, value in state.items() if key not in identity}
+        if reason := unfit(found, self.state(), self.optimisers, self.config.profiled("steps")):
+            raise InputError(f"{path} is not a checkpoint of this run: {reason}; delete it to train anew")
+        self.batches.load_state_dict(state["batches"])
         self.method.load_state_dict(state["method"])
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
         for optimiser, own in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(own)
-        self.batches.load_state_dict(state["batches"])
+            optimiser.load_state_dict(optimiser.state_dict() | {"state": own})
+        self.fabric.strategy.precision.load_state_dict(state["scaler"])
+        self.record.load_state_dict(state["losses"], self.fabric.device)
         torch.set_rng_state(state["rng"]["cpu"])
-        if self.fabric.device.type == "cuda":
-            torch.cuda.set_rng_state_all(state["rng"]["cuda"])
+        if self.fabric.device.type == "cuda" and state["rng"]["cuda"]:
+            torch.cuda.set_rng_state(state["rng"]["cuda"][0], self.fabric.device)
         self.step, self.seconds = state["step"], state["seconds"]
         print(f"{path}: going on from step {self.step}", flush=True)
 
@@ -325,19 +372,15 @@ class Trainer:
             )
         return {"consistency": self.teacher * ramp(self.progress) * distance}
 
-    def _log_line(self, sums: dict[str, Tensor], count: int) -> dict[str, Any]:
+    def _log_line(self) -> dict[str, Any]:
+        self.record.check(self.step)
+        sums, count, self.record = self.record.sums, self.record.count, LossRecord()
         self.method.eval()
         with self.fabric.autocast():
             observed = self.model.observe(self.batches.at(self.step - 1), self.progress)
             attention = self._attention()
         values = torch.stack([*sums.values(), *(v.detach().float() for v in observed.values())]).tolist()
         losses = {name: value / count for name, value in zip(sums, values, strict=False)}
-        bad = [name for name, value in losses.items() if not math.isfinite(value)]
-        if bad:
-            raise InputError(
-                f"loss {', '.join(bad)} is not finite before step {self.step}; the last checkpoint is kept. "
-                "Lower learning_rate or use precision=32-true"
-            )
         total = sum(value for name, value in losses.items() if name != "discriminator")
         line = {
             "step": self.step,
@@ -394,12 +437,11 @@ def _sum(losses: dict[str, Tensor]) -> Tensor:
     return torch.stack(tuple(losses.values())).sum()
 
 
-def _refuse_other_settings(path: Path, found: dict[str, Any] | None, wanted: dict[str, Any]) -> None:
-    differing = [k for k in wanted if (found or {}).get(k) != wanted[k]]
+def _refuse_other_settings(path: Path, found: Any, wanted: dict[str, Any]) -> None:
+    found = found if isinstance(found, dict) else {}
+    differing = [k for k in wanted if found.get(k) != wanted[k]]
     if differing:
-        details = ", ".join(
-            f"{k} is {(found or {}).get(k)!r} there and {wanted[k]!r} here" for k in differing
-        )
+        details = ", ".join(f"{k} is {found.get(k)!r} there and {wanted[k]!r} here" for k in differing)
         raise InputError(
             f"{path} belongs to another configuration: {details}; choose another out or delete the folder"
         )

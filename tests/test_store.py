@@ -96,12 +96,6 @@ def test_the_cache_folder_follows_argument_then_environment(tmp_path, monkeypatc
     assert "mstl" in str(store.cache_folder())
 
 
-def test_a_cache_that_cannot_be_made_is_one_clear_error(small, tmp_path):
-    (tmp_path / "cache").write_text("a file where the folder should be")
-    with pytest.raises(InputError, match=r"cache folder .* cannot be made .*MSTL_CACHE"):
-        load("studio", (32, 48), small, tmp_path / "cache")
-
-
 def test_shrinking_averages_areas(tmp_path):
     fine = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
     Image.fromarray(fine).save(tmp_path / "a.png")

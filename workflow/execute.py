@@ -32,6 +32,8 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 import pair
+from mstl.locks import only_one
+from processes import obey_signals
 
 TIMEOUT = 6 * 3600  # seconds for one cell; a full training run is one cell
 HEARTBEAT = 20  # seconds between lines that show a run is alive
@@ -64,7 +66,7 @@ def execute(
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     partial, failed = target.with_suffix(".partial.ipynb"), target.with_suffix(".failed.ipynb")
-    with tempfile.TemporaryDirectory() as folder, _only_one(target.parent / ".lock"):
+    with tempfile.TemporaryDirectory() as folder, only_one(target.parent / ".lock"):
         notebook = Path(folder) / f"{source.stem}.ipynb"
         nbformat.write(pair.read(source), notebook)
         check_parameters(notebook, parameters)
@@ -112,7 +114,10 @@ def _tidy(path: Path, source: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata.papermill["input_path"] = source.name
     notebook.metadata.papermill["output_path"] = path.name
-    nbformat.write(notebook, path)
+    with path.open("w", encoding="utf-8") as file:
+        nbformat.write(notebook, file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _discard_stale(folder: Path, key: str) -> None:
@@ -122,19 +127,6 @@ def _discard_stale(folder: Path, key: str) -> None:
             if item.name not in (".lock", "log.txt"):
                 shutil.rmtree(item) if item.is_dir() else item.unlink()
     begun.write_text(key + "\n")
-
-
-@contextlib.contextmanager
-def _only_one(lock: Path) -> Iterator[None]:
-    """Wait until no other process works in the folder; its lock ends with it, however it ends."""
-    with lock.open("w") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except (ImportError, OSError):  # no such locks on Windows and on some network file systems
-            pass
-        yield
 
 
 @contextlib.contextmanager
@@ -200,6 +192,7 @@ def main() -> int:
         _log_to(options.log)
     key = options.key.read_text().strip() if options.key else ""
     start = time.monotonic()
+    obey_signals()
     say(f"{label}: started")
     try:
         with _heartbeat(label, options.target.parent / "metrics.jsonl", options.steps):
@@ -208,6 +201,9 @@ def main() -> int:
         logging.getLogger("papermill").error("FAILED %s", error)
         say(f"{label}: FAILED: {error}")
         return 1
+    except KeyboardInterrupt:  # papermill has stopped the kernel
+        say(f"{label}: interrupted")
+        return 130
     say(f"{label}: done in {time.monotonic() - start:.0f} s")
     return 0
 

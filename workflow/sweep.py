@@ -8,10 +8,8 @@ Interrupt it whenever you like: finished runs are kept, a begun one resumes from
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -21,23 +19,21 @@ from typing import IO, Any
 
 import sweep_file
 import sweep_results
-from lock import only_one
 from mstl.config import TrainConfig
 from mstl.errors import InputError
+from mstl.locks import only_one
+from processes import obey_signals, stop
 from sweep_plan import TASKS, is_finished, prepare, selected, task_plans, words
 from sweep_progress import SweepProgress
 
 ROOT = Path(__file__).resolve().parent.parent
 POLL = 1.0  # seconds between looks at what the workers have written
-PATIENCE = 60.0  # seconds for workers to stop after an interruption
 
 
 def main() -> int:
     """Command line; returns the exit status."""
     os.chdir(ROOT)
-    # Started in the background by a shell, a process ignores SIGINT unless it says otherwise.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    obey_signals()
     options = parse_arguments()
     try:
         sweeps, configs = selected(options)
@@ -161,18 +157,6 @@ def start(options: dict[str, Any], folder: Path, lock: IO[str]) -> subprocess.Po
     lock.write(f"{process.pid}\n")
     lock.flush()
     return process
-
-
-def stop(process: subprocess.Popen) -> None:
-    """Ask Snakemake and all workers to stop, and wait until the last of them has."""
-    until = time.monotonic() + PATIENCE
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-        while True:
-            process.poll()  # lets the system forget it, so that the group can become empty
-            time.sleep(0.1)
-            late = time.monotonic() > until
-            os.killpg(process.pid, signal.SIGKILL if late else 0)
 
 
 def report(progress: SweepProgress, status: int, log: Path) -> int:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import signal
 import sys
 import time
 import traceback
@@ -19,12 +18,13 @@ from pathlib import Path
 
 import torch
 
-from lock import only_one
 from mstl.config import TrainConfig
 from mstl.data.task import Task
 from mstl.errors import InputError
 from mstl.files import replacing
+from mstl.locks import only_one
 from mstl.train import train
+from processes import obey_signals
 from sweep_plan import TaskPlan, run_name, task_plans
 
 
@@ -85,9 +85,7 @@ def reset_peak_memory() -> None:
 
 def main() -> int:
     """Command line; returns the exit status."""
-    # Started in the background by a shell, a process ignores SIGINT unless it says otherwise.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    obey_signals()
     path = Path(sys.argv[1])
     (plan,) = task_plans(TrainConfig(**parameters) for parameters in json.loads(path.read_text()))
     try:

@@ -169,17 +169,16 @@ def write(file: Path, pixels: dict[str, Tensor]) -> None:
 
 
 def _fits(pixels: dict[str, Tensor], listing: Listing, size: Size) -> bool:
-    """Whether the pixels can be those of the listing: names, shapes, types and the range of masks and parts."""
+    """Whether the pixels can be those of the listing: names, types, shapes, highest values."""
     n = len(listing.records)
-    shapes = {"images": (n, 3, *size), "masks": (n, 1, *size)}
-    highest = {"images": 255, "masks": 1}
+    wanted = {"images": (3, 255), "masks": (1, 1)}  # channels and highest value
     if listing.part_names:
-        shapes["parts"], highest["parts"] = (n, 1, *size), len(listing.part_names)
-    return pixels.keys() == shapes.keys() and all(
-        value.dtype == torch.uint8
-        and tuple(value.shape) == shapes[name]
-        and int(value.max()) <= highest[name]
-        for name, value in pixels.items()
+        wanted["parts"] = (1, len(listing.part_names))
+    return pixels.keys() == wanted.keys() and all(
+        pixels[name].dtype == torch.uint8
+        and tuple(pixels[name].shape) == (n, channels, *size)
+        and int(pixels[name].max()) <= highest
+        for name, (channels, highest) in wanted.items()
     )
 
 
