@@ -47,7 +47,7 @@ class Hyperparameters(mstl.Hyperparameters):
     sharpness: float = 1.0
     mixing: float = -1.0
     consistency: float = 10.0
-    paste: bool = True
+    paste: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
