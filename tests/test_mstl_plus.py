@@ -98,7 +98,6 @@ def test_heads_that_say_what_the_teacher_says_have_no_consistency_loss():
         unlabelled = batch.target.images[batch.target.unlabelled]
         taught = method.subnetworks[0](unlabelled).logits.sigmoid()
     target = replace(batch.target, taught=taught)
-    method.hyper = replace(method.hyper, paste=False)
     losses = method.losses(replace(batch, targets=(target,) * 3), 0.5)
     assert losses["consistency"].item() == pytest.approx(0, abs=1e-10)
     other = replace(target, taught=1 - taught)
@@ -156,7 +155,7 @@ def test_without_labels_all_sources_are_shared_and_with_labels_none():
 
 @pytest.mark.parametrize("source_size", [(32, 32), (32, 48)])
 def test_a_piece_is_pasted_with_its_mask_and_nothing_else_changes(source_size):
-    method, batch = plus(), batch_of(toy_task(source_size=source_size))
+    method, batch = plus(overrides="paste=true"), batch_of(toy_task(source_size=source_size))
     unlabelled = batch.target.images[batch.target.unlabelled]
     target = replace(batch.target, taught=torch.full((len(unlabelled), 1, 32, 48), 0.5))
     batch = replace(batch, targets=(target,) * 3)
@@ -184,7 +183,7 @@ def test_a_piece_is_pasted_with_its_mask_and_nothing_else_changes(source_size):
 
 
 def test_an_outvoted_source_is_not_pasted():
-    method, batch = plus(), batch_of(toy_task())
+    method, batch = plus(overrides="paste=true"), batch_of(toy_task())
     method.distances.copy_(torch.tensor([0.01, 0.01, 3.0]))
     marked = torch.stack([torch.full_like(batch.source_images[0], float(j + 7)) for j in range(3)])
     unlabelled = batch.target.images[batch.target.unlabelled]

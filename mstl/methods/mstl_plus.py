@@ -70,9 +70,9 @@ class MSTLPlus(mstl.MSTL):
       does not carry far: then every sub-network sees all sources (``mixing``).
     * *Synchronised batch*: every head follows the prediction of the averaged weights on the shared
       unlabelled target images, :math:`\mathcal L_{con} = \frac1J \sum_j \overline{(\sigma(P_j) - \bar p)^2}`.
-      Only where labelled target images exist, too: without any it spreads errors. A piece of a source is
-      pasted into each of these images, with its mask into :math:`\bar p`, so that local features are learnt
-      in the target's surroundings, by all sub-networks.
+      Only where labelled target images exist, too: without any it spreads errors. With ``paste`` a piece of
+      a source lies in each of these images, its mask in :math:`\bar p`: local features in the target's
+      surroundings (off by default, it cost points on validation cars).
     * *Fusion*: weights :math:`w = \mathrm{softmax}_j(-\kappa\, d_j / \mathrm{median}_k d_k)`, with
       :math:`d_j` the mean distance of head j's probabilities from the median head's on target images. They
       weigh heads in the prediction, sources in the loss and in the choice of what is pasted, so a harmful
