@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 from conftest import toy_task
 
@@ -161,6 +162,9 @@ def plan(tmp_path, monkeypatch) -> sweep_plan.TaskPlan:
     return plan
 
 
+@pytest.mark.trust(
+    "faults", "In a sweep, a failing run is written down with its log and the next one begins."
+)
 def test_a_failing_run_is_written_down_and_the_next_ones_go_on(plan, capsys):
     blocked = plan.configs[1].folder
     blocked.parent.mkdir(parents=True)
@@ -208,6 +212,7 @@ def test_other_data_makes_a_task_unfinished(plan, monkeypatch):
     assert not plan.finished()
 
 
+@pytest.mark.trust("equalities", "A run in a sweep's worker, after others, equals the same run on its own.")
 def test_runs_of_one_worker_equal_runs_on_their_own(plan, tmp_path):
     from mstl.train import train
 
@@ -250,6 +255,10 @@ def start(folder: Path, sweep: Path, *more: str) -> subprocess.Popen:
     return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
+@pytest.mark.trust(
+    "faults",
+    "A sweep that is told to stop leaves no process behind; the same command goes on and lists what failed.",
+)
 def test_an_interrupted_sweep_goes_on_and_lists_what_failed(tmp_path):
     slow = "[target_only, {method: source_combine, steps: 300}, oracle]"
     sweep = write(tmp_path, TINY.format(methods=slow))
@@ -258,8 +267,10 @@ def test_an_interrupted_sweep_goes_on_and_lists_what_failed(tmp_path):
     until = time.monotonic() + 120
     while not (second.folder / "checkpoint.pt").exists() and time.monotonic() < until:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=60)
+    assert workers and not psutil.wait_procs(workers, timeout=30)[1]
     assert process.returncode == 130 and "the same command goes on from here" in error
     manifest = first.folder / "manifest.json"
     assert manifest.exists() and not (second.folder / "manifest.json").exists()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -11,6 +13,7 @@ import time
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 import yaml
 
@@ -96,12 +99,29 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+# Cells whose outputs are large, so that saving them is a good part of the time.
+LOUD = '# %% tags=["parameters"]\nn: int = 6\n' + "".join(
+    f'\n# %%\nprint("{letter}" * 3_000_000)\n' for letter in "abcd"
+)
+
+
 def command(project: Path) -> list[str]:
     return [sys.executable, str(project / "workflow/reproduce.py"), "runs", "--data=", "--jobs=2"]
 
 
 def run(project: Path) -> subprocess.CompletedProcess:
     return subprocess.run(command(project), capture_output=True, text=True, cwd=project, timeout=240)
+
+
+def start(project: Path) -> subprocess.Popen:
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(command(project), cwd=project, start_new_session=True, **quiet)
+
+
+def wait_for(*paths: Path) -> None:
+    until = time.monotonic() + 240
+    while not all(path.exists() for path in paths) and time.monotonic() < until:
+        time.sleep(0.2)
 
 
 def begun(project: Path, method: str) -> int:
@@ -131,6 +151,10 @@ def test_an_unknown_parameter_is_an_error_that_names_the_known_ones(toy, tmp_pat
     assert not (tmp_path / "toy.ipynb").exists()
 
 
+@pytest.mark.trust(
+    "faults",
+    "A failing cell leaves no executed notebook, and one line that names the cell.",
+)
 def test_a_failing_cell_leaves_no_result_and_one_line_that_names_it(toy, tmp_path):
     with pytest.raises(execute.NotebookError) as caught:
         execute.execute(toy, tmp_path / "toy.ipynb", {"mood": "broken"})
@@ -211,6 +235,10 @@ def test_arguments_replace_entries_of_the_configuration(monkeypatch):
     assert config == {"data": "carparts", "seeds": [0, 2], "train": False}
 
 
+@pytest.mark.trust(
+    "faults",
+    "One failing run stops no other; it is listed with its log, and only it is repeated.",
+)
 def test_a_failing_run_is_listed_and_only_it_is_repeated(project):
     (project / "broken").touch()
     ended = run(project)
@@ -235,19 +263,13 @@ def test_a_failing_run_is_listed_and_only_it_is_repeated(project):
     assert (begun(project, "mstl"), begun(project, "oracle")) == (1, 1), "begun anew in an empty folder"
 
 
+@pytest.mark.trust(
+    "faults", "A batch killed with kill -9 keeps its finished runs and resumes the one it was at."
+)
 def test_a_killed_batch_goes_on_where_it_was(project):
     (project / "slow").touch()
-    killed = subprocess.Popen(
-        command(project),
-        cwd=project,
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    until = time.monotonic() + 120
-    waiting = [folder(project, "mstl") / "notebook.ipynb", folder(project, "oracle") / "begun"]
-    while not all(path.exists() for path in waiting) and time.monotonic() < until:
-        time.sleep(0.2)
+    killed = start(project)
+    wait_for(folder(project, "mstl") / "notebook.ipynb", folder(project, "oracle") / "begun")
     time.sleep(1)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
@@ -257,3 +279,74 @@ def test_a_killed_batch_goes_on_where_it_was(project):
     ended = run(project)
     assert ended.returncode == 0, ended.stderr
     assert (begun(project, "mstl"), begun(project, "oracle")) == (1, 2), "kept, and resumed in its folder"
+
+
+@pytest.mark.trust("faults", "A cell that hangs is stopped after its time; the batch goes on and reports it.")
+def test_a_hanging_cell_is_reported_and_the_other_runs_finish(project):
+    (project / "slow").touch()
+    settings = project / "workflow/config.yaml"
+    settings.write_text(yaml.safe_dump(yaml.safe_load(settings.read_text()) | {"timeout": 5}))
+    ended = run(project)
+    assert ended.returncode != 0
+    assert "1 of 2 training runs are finished" in ended.stdout
+    assert "oracle/labels-8/seed-0: FAILED 05_training.py, cell 4: not finished after 5 s" in ended.stdout
+    assert (folder(project, "mstl") / "notebook.ipynb").exists()
+    assert not (folder(project, "oracle") / "notebook.ipynb").exists()
+
+
+@pytest.mark.trust("faults", "A batch that is told to stop (SIGTERM) leaves no process behind.")
+def test_a_batch_that_is_told_to_stop_takes_every_process_with_it(project, record_property):
+    (project / "slow").touch()
+    batch = start(project)
+    wait_for(folder(project, "mstl") / "notebook.ipynb", folder(project, "oracle") / "begun")
+    children = psutil.Process(batch.pid).children(recursive=True)
+    assert any("ipykernel" in " ".join(child.cmdline()) for child in children), "a cell is at work"
+    batch.terminate()
+    assert batch.wait(timeout=120) == 130
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert not alive
+    record_property("processes stopped", len(children))
+
+
+@pytest.mark.long
+@pytest.mark.trust(
+    "equalities",
+    "An executed notebook killed (kill -9) at a random point is absent or whole, and comes out the same.",
+)
+def test_a_notebook_killed_while_it_is_saved_is_whole_or_absent(tmp_path, record_property):
+    source, target = tmp_path / "loud.py", tmp_path / "run" / "loud.ipynb"
+    source.write_text(LOUD)
+    (tmp_path / "key").write_text("same\n")
+    line = [sys.executable, str(ROOT / "workflow/execute.py"), str(source), str(target)]
+    line += ["--key", str(tmp_path / "key"), "--log", str(tmp_path / "log.txt")]
+    partial = target.with_suffix(".partial.ipynb")
+
+    def begin() -> subprocess.Popen:
+        return subprocess.Popen(line, start_new_session=True, stderr=subprocess.DEVNULL)
+
+    started = time.monotonic()
+    process = begin()
+    wait_for(partial)
+    before = time.monotonic() - started  # nothing is saved before
+    assert process.wait(timeout=240) == 0
+    duration = time.monotonic() - started
+    whole = outputs(target)
+    kills, torn, chance = 12, 0, random.Random(0)
+    for moment in (chance.uniform(before, duration) for _ in range(kills)):
+        target.unlink(missing_ok=True)
+        process = begin()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=moment)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        torn += partial.exists()
+        assert not target.exists() or outputs(target) == whole
+    record_property("kills", kills)
+    record_property("kills that left an unfinished notebook", torn)
+    assert torn, "no kill came while the notebook was at work"
+    assert begin().wait(timeout=240) == 0 and outputs(target) == whole
+
+
+def outputs(path: Path) -> list:
+    notebook = nbformat.read(path, as_version=4)
+    return [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]

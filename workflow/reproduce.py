@@ -21,6 +21,7 @@ import book
 from mstl.config import PROFILES
 from mstl.errors import InputError
 from plan import Plan, make_plan
+from processes import obey_signals, stop
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = Path(".snakemake/reproduce.lock")
@@ -38,6 +39,7 @@ READ_DATA = (
 def main() -> int:
     """Command line; returns the exit status."""
     os.chdir(ROOT)
+    obey_signals()
     options = parse_arguments()
     config = yaml.safe_load(Path("workflow/config.yaml").read_text())
     config |= {name: value for name, value in options.config.items() if value is not None}
@@ -130,7 +132,13 @@ def snakemake(config: dict[str, Any], options: argparse.Namespace) -> int:
         command += ["--dry-run"] if options.dry_run else []
         command += ["--configfile", str(SETTINGS), "--", target]
         # The lock is handed down: it lives as long as Snakemake does, even if this process is killed.
-        return subprocess.run(command, pass_fds=(lock.fileno(),)).returncode
+        # In a group of its own, so that a signal can reach it and all its workers.
+        process = subprocess.Popen(command, process_group=0, pass_fds=(lock.fileno(),))
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            stop(process)
+            raise
 
 
 def single_instance():
