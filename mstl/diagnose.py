@@ -20,6 +20,7 @@ from mstl.attention_scores import Watched, attention_entropy, best_auc, object_a
 from mstl.config import TrainConfig
 from mstl.data.augment import to_float
 from mstl.data.domain import Domain
+from mstl.data.names import from_cells, to_cells
 from mstl.data.task import Task
 from mstl.errors import InputError
 from mstl.evaluate import predict_domain, score_table
@@ -27,8 +28,9 @@ from mstl.files import replacing
 from mstl.inference import load_method
 from mstl.methods import Method
 from mstl.probe import probe_accuracy
-from mstl.results import RUN_KEYS
+from mstl.results import NAMES, RUN_KEYS
 from mstl.snapshots import FILE as SNAPSHOTS
+from mstl.snapshots import load_arrays
 
 TOGETHER = "together"  # the prediction of the whole method, beside those of its sub-networks
 PLACES = {"before": "source_features", "after": "attended_features"}  # of attention
@@ -105,7 +107,7 @@ def diagnose(folder: str | Path, out: str | Path = "results/grid", data_dir: str
     if not points.empty:
         written.append(run.place(out) / "embedding.csv")
         with replacing(written[-1]) as temporary:
-            points.to_csv(temporary, index=False)
+            to_cells(points).to_csv(temporary, index=False)
     if run.key["data"] in PICTURED:
         pictures = {"attention": attention_pictures(run), "film": film(run), "cases": cases(run)}
         for name, arrays in pictures.items():
@@ -138,6 +140,8 @@ def load_run(folder: str | Path, data_dir: str | None = None) -> Run:
     settings = manifest["settings"]
     known = {field.name for field in fields(TrainConfig)}
     config = TrainConfig(**{k: v for k, v in settings.items() if k in known}, data_dir=data_dir)
+    if (config.setting, config.variant) != (settings["setting"], settings["variant"]):
+        raise InputError(f"{folder}: manifest.json contradicts itself in setting or variant; train it again")
     task = config.task()
     if task.fingerprint() != manifest["data_fingerprint"]:
         raise InputError(
@@ -253,8 +257,8 @@ def film(run: Run, count: int = 4) -> dict[str, np.ndarray]:
     path, seen = run.folder / SNAPSHOTS, watched(run.task)
     if seen is None or not path.exists():
         return {}
-    with np.load(path) as stored:
-        steps, maps = stored["steps"], stored["maps"]
+    stored = load_arrays(path)
+    steps, maps = stored["steps"], stored["maps"]
     # Images that show much of every region say most.
     fullest = np.argsort(-seen.regions.sum((2, 3)).double().log1p().sum(0).numpy(), kind="stable")
     chosen = np.sort(_one_a_car(fullest, seen.domain)[:count])
@@ -348,7 +352,7 @@ def _replace_rows(path: Path, table: pd.DataFrame, key: dict[str, Any]) -> None:
     """``table`` in place of the rows that ``path`` has of the run ``key``."""
     if path.exists():
         try:
-            before = pd.read_csv(path, dtype={"car": str})
+            before = from_cells(pd.read_csv(path, converters=NAMES))
             same = (before[list(key)].astype(str) == pd.Series(key).astype(str)).all(axis=1)
         except (KeyError, ValueError) as error:
             raise InputError(
@@ -356,4 +360,4 @@ def _replace_rows(path: Path, table: pd.DataFrame, key: dict[str, Any]) -> None:
             ) from error
         table = pd.concat([before[~same], table], ignore_index=True).sort_values(list(key), kind="stable")
     with replacing(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.5g")
+        to_cells(table).to_csv(temporary, index=False, float_format="%.5g")

@@ -11,9 +11,11 @@ import pandas as pd
 
 from mstl import results
 from mstl.bootstrap import Interval, two_way_bootstrap
+from mstl.data.names import from_cells
 from mstl.diagnose import FOLDER, TOGETHER
 from mstl.errors import InputError
-from mstl.results import method_label
+from mstl.results import NAMES, method_label
+from mstl.snapshots import load_arrays
 
 
 def load(folder: str | Path, data: str, table: str) -> pd.DataFrame:
@@ -54,11 +56,7 @@ def pictures(folder: str | Path, run: pd.Series | None, name: str) -> dict[str, 
     path = None if run is None else place(folder, run) / f"{name}.npz"
     if path is None or not path.exists():
         return {}
-    try:
-        with np.load(path) as stored:
-            return dict(stored)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error}); diagnose the run again") from error
+    return load_arrays(path)
 
 
 def points(folder: str | Path, run: pd.Series | None) -> pd.DataFrame:
@@ -282,7 +280,7 @@ def _read(path: Path) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame()
     try:
-        return pd.read_csv(path)
+        return from_cells(pd.read_csv(path, converters=NAMES))
     except ValueError as error:
         raise InputError(f"{path} cannot be read ({error}); delete it and diagnose its runs again") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from mstl.bootstrap import Interval, two_way_bootstrap
+from mstl.data.names import from_cells, to_cells
 from mstl.errors import InputError
 from mstl.files import replacing
 from mstl.progress import progress
@@ -23,7 +25,9 @@ COLUMNS = {
 }
 COLUMNS |= {"curves": ("step", "progress", "seconds")}
 # Names that may look like numbers: 12e4567 is a commit.
-TEXT = dict.fromkeys(("car", "commit", "data_fingerprint"), str)
+TEXT = dict.fromkeys(("commit", "data_fingerprint"), str)
+# And a car may be called NA, which pandas would take for a missing value.
+NAMES = {"car": str}
 RUN_KEYS = ["data", "recipe", "sources", "method", "labels", "seed", "profile"]
 
 
@@ -135,7 +139,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     """
     again = _again(path.parent.parent, path.parent.name)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode("utf-8")  # no line end within a name may change
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; {again}") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -143,7 +147,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     if not text.endswith("\n"):
         raise InputError(f"{path} is half written: its last line does not end; {again}")
     try:
-        table = pd.read_csv(io.StringIO(text), dtype=TEXT, keep_default_na=True)
+        table = from_cells(pd.read_csv(io.StringIO(text), dtype=TEXT, converters=NAMES))
     except ValueError as error:  # pandas' parser errors are ValueErrors
         raise InputError(f"{path} is damaged ({' '.join(str(error).split())}); {again}") from None
     keys = ["run"] if "run" in table and path.stem != "runs" else RUN_KEYS
@@ -190,7 +194,7 @@ def _write(tables: dict[str, pd.DataFrame], folder: Path, float_format: str) -> 
     for name, table in tables.items():
         paths.append(folder / f"{name}.csv")
         with replacing(paths[-1]) as temporary:
-            table.to_csv(temporary, index=False, float_format=float_format)
+            to_cells(table).to_csv(temporary, index=False, float_format=float_format)
     return paths
 
 
@@ -205,10 +209,10 @@ def _read_run(folder: Path) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]
     """A finished run: its row with keys, the scores of its test images, its curves."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        images = pd.read_csv(folder / "images.csv", dtype={"car": str})
+        images = from_cells(pd.read_csv(folder / "images.csv", converters=NAMES))
         curves = pd.read_json(folder / "metrics.jsonl", lines=True)
         return _tidy(manifest, images, curves)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"run {folder} cannot be read ({error}); delete the folder and run it again"
         ) from error
@@ -218,6 +222,8 @@ def _tidy(
     manifest: dict[str, Any], images: pd.DataFrame, curves: pd.DataFrame
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     settings = manifest["settings"]
+    if not re.fullmatch(r"\w[\w.-]*", settings["data"]):  # a folder of the tables is named after it
+        raise ValueError(f"data {settings['data']!r} is no name of data")
     key = {name: settings[name] for name in RUN_KEYS}
     key["recipe"] = settings.get("setting", settings["recipe"])
     key["sources"] = len(manifest["sources"])

@@ -66,6 +66,19 @@ def _earlier(path: Path, step: int) -> tuple[list[int], list[np.ndarray]]:
     """What was stored before ``step``; later ones belong to steps that are trained again."""
     if not path.exists():
         return [], []
-    with np.load(path) as stored:
-        kept = stored["steps"] < step
-        return stored["steps"][kept].tolist(), list(stored["maps"][kept])
+    stored = load_arrays(path)
+    kept = stored["steps"] < step
+    return stored["steps"][kept].tolist(), list(stored["maps"][kept])
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` file; never unpickles.
+
+    Raises:
+        InputError: the file is damaged, or holds more than numbers and text.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(stored)
+    except Exception as error:  # numpy, zipfile and zlib raise half a dozen kinds
+        raise InputError(f"{path} is damaged ({error}); delete it to make it anew") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import shlex
 import shutil
 import ssl
 import subprocess
@@ -21,8 +22,10 @@ def certificate(tmp_path_factory) -> Path:
         pytest.skip("openssl is not installed; it makes the certificate of the test's own server")
     folder = tmp_path_factory.mktemp("certificate")
     made = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
-        + ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "certificate.pem"],
+        shlex.split(
+            "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 "
+            "-addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out certificate.pem"
+        ),
         cwd=folder,
         capture_output=True,
     )

@@ -26,7 +26,8 @@ def run(request, tmp_path_factory):
 def test_the_loaded_method_is_the_one_that_was_scored(run):
     folder, config = run
     trainer = Trainer(config, toy_task())
-    identity = torch.load(folder / "checkpoint.pt", weights_only=True)
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    identity = {key: state[key] for key in ("settings", "data_fingerprint", "source_fingerprint")}
     trainer.restore(folder / "checkpoint.pt", identity)
     images = to_float(toy_task().test.images)
     with torch.no_grad():

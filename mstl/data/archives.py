@@ -20,9 +20,9 @@ def unpack(archive: Path, folder: Path, prefixes: tuple[str, ...] = ("",), strip
     Only plain files are written, with this process's permissions, over nothing that is there.
 
     Raises:
-        InputError: damaged; a name that leads out of the folder, is absolute or used twice; a link or a device;
-            more than 100,000 members or 4 GiB. Whatever the archive says of itself is checked before the first
-            byte is written, and no member can become larger than it says.
+        InputError: damaged; a name that leads out of the folder, is absolute or used twice; a link or a
+            device; more than 100,000 members or 4 GiB. What the archive says of itself is checked before the
+            first byte is written, and no member can become larger than it says.
     """
     try:
         with zipfile.ZipFile(archive) as source:
@@ -68,5 +68,5 @@ def _check_name(archive: str, name: str) -> None:
     parts = PurePosixPath(name).parts
     if name.startswith("/") or ".." in parts or set(name) & set("\\:\0"):
         raise InputError(
-            f"{archive}: member {name!r} may lead out of the folder; a name holds no .., drive, backslash or NUL"
+            f"{archive}: member {name!r} may lead out of the folder; it holds .., a drive, \\ or NUL"
         )

@@ -184,8 +184,8 @@ class _Limited:
         self._left -= len(chunk)
         if self._left < 0 or time.monotonic() > self._end:
             raise InputError(
-                f"cannot download {self._address}: more than {MOST_BYTES:,} bytes or {MOST_SECONDS:,} seconds; "
-                "give the data's folder by data_dir"
+                f"cannot download {self._address}: more than {MOST_BYTES:,} bytes or {MOST_SECONDS:,} "
+                "seconds; give the data's folder by data_dir"
             )
         self._file.write(chunk)
 

@@ -16,8 +16,8 @@ CELL = 2**26  # characters; a run-length mask of a large photograph has far fewe
 def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
     """Number of the line and the cells of ``columns``, row by row.
 
-    Empty lines and other columns are passed over; a byte order mark, any kind of line end and quoted cells are
-    understood.
+    Empty lines and other columns are passed over; a byte order mark, any kind of line end and quoted cells
+    are understood.
 
     Raises:
         InputError: not UTF-8, no CSV, a NUL, a column that is missing or there twice, a row without a cell.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+from urllib.parse import urlsplit
+
 import torch
 from torch import Tensor, nn
-from torchvision.models import get_model
+from torchvision.models import get_model, get_model_weights
 from torchvision.ops import FrozenBatchNorm2d
 
 from mstl.errors import InputError
@@ -83,11 +87,30 @@ def _load(name: str, weights: str | None, norm: str) -> nn.Module:
         return FrozenBatchNorm2d(channels) if norm == "frozen" else normalisation(norm, channels)
 
     try:
-        return get_model(name, weights=weights, norm_layer=layer)
+        network = get_model(name, weights=None, norm_layer=layer)
+        if weights is not None:
+            network.load_state_dict(_pretrained(name, weights))
+        return network
     except (OSError, RuntimeError) as error:
         raise InputError(
             f"weights {weights!r} of {name} could not be downloaded or read ({error}); check the network, "
             f"put the file into {torch.hub.get_dir()}/checkpoints, or set weights=None"
         ) from error
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError) as error:
         raise InputError(f"weights of {name} must be None or 'DEFAULT'; got {weights!r}") from error
+
+
+def _pretrained(name: str, weights: str) -> dict[str, Tensor]:
+    """torchvision's weights, without running code: by default torch unpickles whatever lies in its folder.
+
+    Raises:
+        InputError: the file in torch's folder is not the one its name's checksum belongs to.
+    """
+    chosen = get_model_weights(name).verify(weights)
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(chosen.url).path).name
+    known = file.stem.rpartition("-")[2]
+    if file.exists():
+        with open(file, "rb") as stored:
+            if not hashlib.file_digest(stored, "sha256").hexdigest().startswith(known):
+                raise InputError(f"{file} is damaged: its checksum is not {known}; delete it")
+    return chosen.get_state_dict(check_hash=True, weights_only=True, map_location="cpu")
