@@ -90,6 +90,8 @@ class TrainConfig:
         mean_teacher: weight of the consistency with the averaged weights; 0 is off, None as the method says.
         precision: auto, 32-true, bf16-mixed or 16-mixed.
         device: auto, cpu or cuda.
+        devices: processes that train the run together, each on a GPU of its own where there are GPUs. The
+            batch is the same, divided among them: the numbers differ by rounding.
     """
 
     data: str = "studio"
@@ -112,6 +114,7 @@ class TrainConfig:
     mean_teacher: float | None = None
     precision: str = "auto"
     device: str = "auto"
+    devices: int = 1
 
     def __post_init__(self) -> None:
         _one_of("profile", self.profile, PROFILES)
@@ -124,6 +127,7 @@ class TrainConfig:
             "steps": 1,
             "batch_size": 1,
             "width": 1,
+            "devices": 1,
         }.items():
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
@@ -154,7 +158,8 @@ class TrainConfig:
             value = self.profiled(field.name)
             values[field.name] = list(value) if isinstance(value, tuple) else value
         values |= {"variant": self.variant, "setting": self.setting}
-        for elsewhere in ("out", "data_dir"):  # where files lie does not change a number
+        # Where files lie does not change a number; how many processes work changes its rounding.
+        for elsewhere in ("out", "data_dir", "devices"):
             del values[elsewhere]
         return values
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+RESUMES = "came; the same command goes on from the last checkpoint"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -16,12 +17,12 @@ class Interrupted(KeyboardInterrupt):
 
     Args:
         number: of the signal.
-        message: one line for the user.
+        message: what became of the run, for one line that begins with the signal's name.
     """
 
     def __init__(self, number: int, message: str) -> None:
-        super().__init__(message)
-        self.number = number
+        super().__init__(f"{signal.Signals(number).name} {message}")
+        self.number, self.message = number, message
 
     @property
     def status(self) -> int:
@@ -63,6 +64,6 @@ def leave_cleanly_on_sigterm() -> None:
     """Let SIGTERM end the process as an exception does, with its temporary files removed."""
 
     def leave(number: int, frame: FrameType | None) -> None:
-        raise Interrupted(number, "SIGTERM; the same command goes on from the last checkpoint")
+        raise Interrupted(number, RESUMES)
 
     signal.signal(signal.SIGTERM, leave)

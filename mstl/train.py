@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +15,7 @@ import pandas as pd
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
+from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mstl import methods, provenance
@@ -26,6 +26,7 @@ from mstl.data.augment import to_float
 from mstl.data.batches import Batch, Batches, TargetBatch
 from mstl.data.names import to_cells
 from mstl.data.task import Task
+from mstl.distributed import Team, launch, on_gpus
 from mstl.errors import InputError
 from mstl.evaluate import predict_domain, score_table
 from mstl.files import (
@@ -80,11 +81,25 @@ def train(
         return folder
     with alone_in(folder):
         remove_temporaries(folder)
-        trainer = Trainer(config, task)
-        trainer.restore(folder / "checkpoint.pt", identity)
-        trainer.fit(folder, identity, on_log)
-        trainer.evaluate(folder, identity)
+        if config.devices > 1:
+            launch(_run, config, task, identity, on_log)
+        else:
+            _run(Team(), config, task, identity, on_log)
     return folder
+
+
+def _run(
+    team: Team,
+    config: TrainConfig,
+    task: Task,
+    identity: dict[str, Any],
+    on_log: Callable[[Trainer], None] | None,
+) -> None:
+    trainer = Trainer(config, task, team)
+    trainer.restore(config.folder / "checkpoint.pt", identity)
+    trainer.fit(config.folder, identity, on_log)
+    if team.leads:
+        trainer.evaluate(config.folder, identity)
 
 
 def is_finished(folder: Path, identity: dict[str, Any]) -> bool:
@@ -106,15 +121,25 @@ def is_finished(folder: Path, identity: dict[str, Any]) -> bool:
 
 
 class Trainer:
-    """State of one run: networks, optimisers, averaged weights, batches and the step counter."""
+    """State of one run: networks, optimisers, averaged weights, batches and the step counter.
 
-    def __init__(self, config: TrainConfig, task: Task) -> None:
+    Args:
+        config: what to train.
+        task: sources and target.
+        team: the processes that train it together; by default this one alone.
+    """
+
+    def __init__(self, config: TrainConfig, task: Task, team: Team | None = None) -> None:
         self.config, self.step, self.seconds = config, 0, 0.0
+        self.team = Team() if team is None else team
         if config.device == "cuda" and not torch.cuda.is_available():
             raise InputError("device=cuda, but torch finds no usable GPU here; use device=auto or device=cpu")
         # Fabric announces the precision of every run.
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-        self.fabric = Fabric(accelerator=config.device, devices=1, precision=_precision(config))
+        accelerator, devices = config.device, 1
+        if self.team.world > 1:
+            accelerator, devices = ("cuda", [self.team.rank]) if on_gpus(config) else ("cpu", 1)
+        self.fabric = Fabric(accelerator=accelerator, devices=devices, precision=_precision(config))
         torch.manual_seed(config.seed)
         kind = methods.find(config.method)
         self.task = task.with_all_labels() if kind.all_labels else task
@@ -150,6 +175,9 @@ class Trainer:
         self.averaged = (
             AveragedModel(self.method, multi_avg_fn=get_ema_multi_avg_fn(decay)).eval() if decay else None
         )
+        for copy in (self.method, self.averaged):
+            if copy is not None:
+                self.team.share(copy)
         own_teacher = self.method.teacher if decay else 0.0
         self.teacher = own_teacher if config.mean_teacher is None else config.mean_teacher
         self.watched = watched(self.task)
@@ -173,55 +201,60 @@ class Trainer:
         batch = next(self.batches)
         self._set_rates()
         self.method.train()
-        # Fabric enters autocast by itself only for forward(), not for other marked methods on one device.
-        with self.fabric.autocast():
-            batch = self._taught(batch)
-            losses = self.model.losses(batch, self.progress)
-            losses |= self._consistency(batch, losses)
-        self._zero_grad()
-        self.fabric.backward(_sum(losses))
-        for optimiser in self.optimisers:
-            optimiser.step()
+        with self.team.working():
+            # Fabric enters autocast by itself only for forward(), not for other marked methods on one device.
+            with self.fabric.autocast():
+                batch = self._taught(batch)
+                losses = self.model.losses(batch, self.progress)
+                losses |= self._consistency(batch, losses)
+            self._descend(losses, self.optimisers)
         extra: dict[str, Tensor] = {}
         for _ in range(self.method.discriminator_updates):
-            self._zero_grad()
             with self.fabric.autocast():
                 extra = self.model.discriminator_losses(batch, self.progress)
-            self.fabric.backward(_sum(extra))
-            self.optimisers[1].step()
+            self._descend(extra, self.optimisers[1:])
         if self.averaged is not None:
             self.averaged.update_parameters(self.method)
         self.step += 1
         return {name: loss.detach() for name, loss in (losses | extra).items()}
+
+    def _descend(self, losses: dict[str, Tensor], optimisers: list[Optimizer]) -> None:
+        for optimiser in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        self.fabric.backward(_sum(losses))
+        self.team.average_gradients(self.method)
+        for optimiser in optimisers:
+            optimiser.step()
 
     def fit(
         self, folder: Path, identity: dict[str, Any], on_log: Callable[[Trainer], None] | None = None
     ) -> None:
         """Update until the last step, writing metrics and checkpoints on the way."""
         steps = self.config.profiled("steps")
-        write_json(folder / "config.json", identity)
         metrics = folder / "metrics.jsonl"
-        _keep_lines_until(metrics, self.step)
+        if self.team.leads:
+            write_json(folder / "config.json", identity)
+            _keep_lines_until(metrics, self.step)
         start = time.perf_counter() - self.seconds
         label = f"{self.config.method} seed {self.config.seed}"
         with Progress(label, steps, self.step) as progress, postponed() as signalled:
             while self.step < steps:
                 self.record.add(self.update())
-                number = signalled()
+                number = self.team.agree(signalled())
                 self.seconds = time.perf_counter() - start
                 if self._due("log_every"):
                     line = self._log_line()
-                    append_line(metrics, json.dumps(line))
-                    if on_log is not None:
-                        on_log(self)
-                    progress.update(self.step, loss=line["loss"])
+                    if self.team.leads:
+                        append_line(metrics, json.dumps(line))
+                        if on_log is not None:
+                            on_log(self)
+                        progress.update(self.step, loss=line["loss"])
                 if number or self._due("checkpoint_every"):
                     self._save(folder / "checkpoint.pt", identity)
                 if number:
-                    name = signal.Signals(number).name
                     raise Interrupted(
                         number,
-                        f"{name} after step {self.step} of {steps}: the checkpoint is written; "
+                        f"after step {self.step} of {steps}: the checkpoint is written; "
                         "the same command goes on from there",
                     )
 
@@ -240,7 +273,8 @@ class Trainer:
         if bad := impossible(state):
             more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
             raise InputError(f"weights not finite after step {self.step}: {bad[0]}{more}; {ADVICE}")
-        save_checkpoint(path, state | identity)
+        if self.team.leads:
+            save_checkpoint(path, state | identity)
 
     def predict(self, images: Tensor) -> Tensor:
         """Logits by the weights that are evaluated: the averaged ones, or the last."""
@@ -269,6 +303,7 @@ class Trainer:
                 "commit": provenance.commit(),
                 "versions": provenance.versions(),
                 "device": provenance.device_name(self.fabric.device),
+                "devices": self.team.world,
                 "precision": _precision(self.config),
                 "parameters": sum(p.numel() for p in self.method.parameters()),
                 "seconds_training": round(self.seconds, 2),
@@ -328,7 +363,8 @@ class Trainer:
         if self.fabric.device.type == "cuda" and state["rng"]["cuda"]:
             torch.cuda.set_rng_state(state["rng"]["cuda"][0], self.fabric.device)
         self.step, self.seconds = state["step"], state["seconds"]
-        print(f"{path}: going on from step {self.step}", flush=True)
+        if self.team.leads:
+            print(f"{path}: going on from step {self.step}", flush=True)
 
     def _set_rates(self) -> None:
         warm_up = min(1.0, (self.progress + 1e-3) / 0.05)
@@ -336,10 +372,6 @@ class Trainer:
         for optimiser, rate in zip(self.optimisers, self.rates.values(), strict=True):
             for group in optimiser.param_groups:
                 group["lr"] = rate * factor
-
-    def _zero_grad(self) -> None:
-        for optimiser in self.optimisers:
-            optimiser.zero_grad(set_to_none=True)
 
     def _taught(self, batch: Batch) -> Batch:
         """The batch with what the averaged weights predict on unlabelled images, where there is a teacher."""
