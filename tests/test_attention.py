@@ -77,3 +77,21 @@ def test_attention_learns_which_channel_carries_the_signal(mode):
 def test_unknown_mode():
     with pytest.raises(InputError, match="both, channel, spatial, none"):
         LocalAttention(8, "cbam")
+
+
+def test_modes_have_the_branches_they_name_and_both_is_the_default():
+    branches = {mode: LocalAttention(8, mode) for mode in MODES}
+    assert {mode: (a.channel is not None, a.spatial is not None) for mode, a in branches.items()} == {
+        "both": (True, True),
+        "channel": (True, False),
+        "spatial": (False, True),
+        "none": (False, False),
+    }
+    assert LocalAttention(8).mode == "both"
+
+
+@pytest.mark.parametrize(
+    ("channels", "options", "hidden"), [(8, {}, 4), (64, {}, 16), (64, {"reduction": 8}, 8)]
+)
+def test_the_bottleneck_is_a_fraction_of_the_channels_and_at_least_four(channels, options, hidden):
+    assert LocalAttention(channels, "channel", **options).channel[0].out_channels == hidden

@@ -1,5 +1,8 @@
 """Fusion of J maps."""
 
+import itertools
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -85,3 +88,21 @@ def test_permuting_sources_and_the_columns_of_the_concatenation_leaves_the_fused
 def test_bad_input_names_what_is_wrong(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_cross_is_attention_between_sources_at_every_location():
+    """The formula with loops, one location and one pair of sources at a time."""
+    fusion, given = moved("cross", 3), maps(3)
+    q, k, v = fusion.project.weight.detach().flatten(1).chunk(3)
+    for image, y, x in itertools.product(range(2), range(3), range(5)):
+        f = [m[image, :, y, x] for m in given]
+        fused = torch.zeros(4)
+        for query in f:
+            scores = torch.stack([(q @ query) @ (k @ key) / math.sqrt(4) for key in f])
+            fused += query + sum(w * (v @ value) for w, value in zip(scores.softmax(0), f, strict=True))
+        torch.testing.assert_close(fusion(given)[image, :, y, x], fused / 3, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("j", [1, 2, 3])
+def test_an_untrained_cross_fusion_is_the_mean(j):
+    torch.testing.assert_close(Fusion("cross", j, 4)(maps(j)), torch.stack(maps(j)).mean(0))

@@ -83,3 +83,8 @@ def test_bad_strength_and_gain(bad):
         reverse_gradient(X, bad)
     with pytest.raises(InputError, match="gain"):
         ramp(0.5, gain=bad)
+
+
+def test_a_ramp_needs_a_slope():
+    with pytest.raises(InputError, match="gain"):
+        ramp(0.5, gain=0)
