@@ -150,6 +150,7 @@ def test_source_combine_pools_all_sources():
     assert torch.allclose(combine.losses(batch, 0.0)["source"], torch.stack(per_source).mean(), atol=1e-6)
 
 
+@pytest.mark.trust("equalities", "one forward pass over source and target equals two")
 def test_one_forward_for_source_and_target_equals_two():
     method, task = mstl(), toy_task(source_size=(32, 48))
     batch = batch_of(task)

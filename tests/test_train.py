@@ -57,6 +57,10 @@ def test_every_method_learns_the_blobs(tmp_path, method):
     assert images["dice"].mean() > 0.85  # rectangles everywhere, at random, would score below 0.5
 
 
+@pytest.mark.trust(
+    "equalities",
+    "a run that an error interrupts goes on from its checkpoint to bit-identical weights and scores",
+)
 @pytest.mark.parametrize(
     ("options", "stop_at"),
     [
@@ -109,6 +113,7 @@ def test_a_finished_run_of_older_code_is_trained_again(toy, tmp_path, monkeypatc
     assert json.loads((folder / "manifest.json").read_text())["source_fingerprint"] == "another"
 
 
+@pytest.mark.trust("equalities", "the same seed gives the same weights bit for bit, another seed others")
 def test_seeds_differ_and_repeat(toy, tmp_path):
     first, again, other = (
         weights(train(config(tmp_path / str(k), seed=seed, steps=5))) for k, seed in enumerate((0, 0, 1))
