@@ -261,7 +261,7 @@ def test_a_discriminator_that_is_not_fought_separates_the_domains(name, kind, re
 
 @pytest.mark.trust(
     "adversaries",
-    "Of a useful coordinate and a domain flag, strength 0 keeps both and strength 1 hides the flag: below 15 %.",
+    "Of a useful coordinate and a domain flag, strength 0 keeps both, strength 1 the useful one alone.",
 )
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_the_flag_is_suppressed_only_by_a_strength_above_zero(name, record_property):
