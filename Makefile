@@ -28,7 +28,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce runs sweep book test test-long lint format bench trust studio notebooks links check-links lock clean
+.PHONY: help setup reproduce runs sweep book test test-long lint format bench trust mutants studio notebooks links check-links lock clean
 
 help: ## show this list
 	@echo 'make <target> [DATA=studio|carparts|carvana|folder] [DATA_DIR=folder] [PROFILE=quick|full]'
@@ -82,6 +82,9 @@ format: $(READY) ## let ruff correct the style
 
 bench: $(READY) ## measure what the speed claims say
 	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(ONE_THREAD) $(PY) $$file; done
+
+mutants: $(READY) ## plant small faults and see whether the tests notice (half an hour on one core)
+	@$(ONE_THREAD) $(PY) workflow/mutants.py --jobs $(JOBS)
 
 studio: $(READY) ## render studio cars with Mitsuba: CARS=300 SIZE=480x320
 	@$(PY) -m mstl.render $(if $(CARS),--cars $(CARS)) $(if $(SIZE),--size $(SIZE)) --jobs $(JOBS)

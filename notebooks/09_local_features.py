@@ -226,4 +226,4 @@ runs[[c for c in ("method", "seed", "seconds_training", "device", "commit", "com
 # regions: such a pair is a tie and counts one half.
 # ```
 #
-# **Next:** {doc}`../book/howto/own-method`
+# **Next:** {doc}`10_trust`

@@ -16,10 +16,10 @@ def maps(j, channels=4):
     return tuple(torch.randn(j, 2, channels, 3, 5, generator=generator))
 
 
-def moved(mode, j, **options):
+def moved(mode, j, channels=4, **options):
     """A fusion after its parameters left their start."""
     torch.manual_seed(1)
-    fusion = Fusion(mode, j, 4, **options)
+    fusion = Fusion(mode, j, channels, **options)
     for parameter in fusion.parameters():
         nn.init.normal_(parameter)
     return fusion
@@ -92,13 +92,14 @@ def test_bad_input_names_what_is_wrong(call, message):
 
 def test_cross_is_attention_between_sources_at_every_location():
     """The formula with loops, one location and one pair of sources at a time."""
-    fusion, given = moved("cross", 3), maps(3)
+    c = 3
+    fusion, given = moved("cross", 3, c), maps(3, c)
     q, k, v = fusion.project.weight.detach().flatten(1).chunk(3)
     for image, y, x in itertools.product(range(2), range(3), range(5)):
         f = [m[image, :, y, x] for m in given]
-        fused = torch.zeros(4)
+        fused = torch.zeros(c)
         for query in f:
-            scores = torch.stack([(q @ query) @ (k @ key) / math.sqrt(4) for key in f])
+            scores = torch.stack([(q @ query) @ (k @ key) / math.sqrt(c) for key in f])
             fused += query + sum(w * (v @ value) for w, value in zip(scores.softmax(0), f, strict=True))
         torch.testing.assert_close(fusion(given)[image, :, y, x], fused / 3, rtol=1e-4, atol=1e-4)
 

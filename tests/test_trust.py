@@ -68,7 +68,7 @@ def suite(tmp_path_factory) -> Path:
 
 def run(suite: Path, *options: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "pytest", "-q", "--trust=out", *options, "tests"]
-    return subprocess.run(command, cwd=suite, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=suite, capture_output=True, text=True, timeout=600)
 
 
 def test_claims_are_written_as_they_ended(suite):

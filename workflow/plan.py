@@ -24,6 +24,7 @@ from mstl.provenance import method_modules, training_code
 NOTEBOOKS = Path("notebooks")
 PACKAGE = Path("mstl")
 EXECUTED = Path("_build/notebooks")
+TRUST = "trust"  # folder of what the tests found, beside the folders of results
 DATA_FILES = {".jpg", ".jpeg", ".png", ".gif", ".csv", ".json", ".sha256"}
 
 
@@ -123,16 +124,15 @@ def make_plan(config: dict[str, Any]) -> Plan:
         if page in config["draws_results"]:
             parameters = {"data": data}
             # The tables about to be made are inputs of the rule; those of other data lie there already.
-            shown_tables = sorted(results.parent.glob("*/*.csv"))
-            tables = [
-                _digest(f.read_bytes()) for f in shown_tables if not config["train"] or f.parent != results
-            ]
+            kept = [f for f in results.parent.glob("*/*.csv") if not config["train"] or f.parent != results]
+            tables = _digests(f for f in kept if f.parent.name != TRUST)
         if page in config["draws_grid"]:
             # Tables, and beside them the pictures of a diagnosis.
-            drawn = sorted(f for f in (results.parent / "grid").rglob("*") if f.is_file())
-            tables = [_digest(f.read_bytes()) for f in drawn]
+            tables = _digests(f for f in (results.parent / "grid").rglob("*") if f.is_file())
             if (results.parent / "grid" / data / "runs.csv").exists():  # else the page's own default
                 parameters = {"data": data}
+        if page in config["draws_trust"]:
+            tables = _digests((results.parent / TRUST).glob("*.csv"))
         if page == config["training"]:
             parameters["train"] = False
         target = EXECUTED / data / page / f"{page}.ipynb"
@@ -192,6 +192,10 @@ def _from_notebooks(path: str | Path | None) -> str | None:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in DATA_FILES and p.is_file())
+
+
+def _digests(files: Iterable[Path]) -> list[str]:
+    return [_digest(file.read_bytes()) for file in sorted(files)]
 
 
 def _digest(content: bytes) -> str:
