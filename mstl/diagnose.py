@@ -20,7 +20,7 @@ from mstl.attention_scores import Watched, attention_entropy, best_auc, object_a
 from mstl.config import TrainConfig
 from mstl.data.augment import to_float
 from mstl.data.domain import Domain
-from mstl.data.names import from_cells, to_cells
+from mstl.data.names import read_csv, to_cells
 from mstl.data.task import Task
 from mstl.errors import InputError
 from mstl.evaluate import predict_domain, score_table
@@ -28,7 +28,7 @@ from mstl.files import replacing
 from mstl.inference import load_method
 from mstl.methods import Method
 from mstl.probe import probe_accuracy
-from mstl.results import NAMES, RUN_KEYS
+from mstl.results import RUN_KEYS
 from mstl.snapshots import FILE as SNAPSHOTS
 from mstl.snapshots import load_arrays
 
@@ -352,7 +352,7 @@ def _replace_rows(path: Path, table: pd.DataFrame, key: dict[str, Any]) -> None:
     """``table`` in place of the rows that ``path`` has of the run ``key``."""
     if path.exists():
         try:
-            before = from_cells(pd.read_csv(path, converters=NAMES))
+            before = read_csv(path)
             same = (before[list(key)].astype(str) == pd.Series(key).astype(str)).all(axis=1)
         except (KeyError, ValueError) as error:
             raise InputError(

@@ -11,10 +11,10 @@ import pandas as pd
 
 from mstl import results
 from mstl.bootstrap import Interval, two_way_bootstrap
-from mstl.data.names import from_cells
+from mstl.data.names import read_csv
 from mstl.diagnose import FOLDER, TOGETHER
 from mstl.errors import InputError
-from mstl.results import NAMES, method_label
+from mstl.results import method_label
 from mstl.snapshots import load_arrays
 
 
@@ -280,7 +280,7 @@ def _read(path: Path) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame()
     try:
-        return from_cells(pd.read_csv(path, converters=NAMES))
+        return read_csv(path)
     except ValueError as error:
         raise InputError(f"{path} cannot be read ({error}); delete it and diagnose its runs again") from error
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -58,7 +60,10 @@ def replacing(path: Path) -> Iterator[Path]:
         InputError: the disk is full or the folder cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    name = path.name
+    if len(os.fsencode(name)) > 230:  # file systems allow 255 bytes
+        name = hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest()
+    temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
     try:
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,11 +118,12 @@ def load_checkpoint(
     """Read a checkpoint without ever unpickling code; ``check`` may refuse it.
 
     Raises:
-        InputError: the file is damaged, or holds more than tensors and plain values.
+        InputError: the file is damaged, holds more than tensors and plain values, or would grow in memory.
     """
     import torch
 
     try:
+        _check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds for a damaged or foreign file
         raise InputError(
@@ -127,3 +133,15 @@ def load_checkpoint(
         raise InputError(f"{path} is not a checkpoint of this package; delete it to train anew")
     check(state)
     return state
+
+
+def _check_archive(path: Path) -> None:
+    """A ValueError for what torch has not written: no archive, or one that unpacks to more."""
+    if not path.is_file():
+        raise ValueError("no plain file")
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise ValueError("compressed")
+    if sum(member.file_size for member in members) > path.stat().st_size:
+        raise ValueError("members overlap")

@@ -47,8 +47,11 @@ def load_method(folder: str | Path, device: torch.device | str = "cpu") -> Metho
     if len(found["sources"]) > len(weights):  # each has a sub-network of its own, or shares one
         raise InputError(f"{path} does not hold the weights of {len(found['sources'])} sources")
     # First without memory: a manifest can ask for a network of any size, a file holds only so many weights.
-    with torch.device("meta"):
-        expected = _built(found).state_dict()
+    try:
+        with torch.device("meta"):
+            expected = _built(found).state_dict()
+    except (RuntimeError, OverflowError) as error:  # more weights than can be counted
+        raise InputError(f"{path} does not hold the weights of {settings['method']} ({error})") from error
     problems = list(differences(weights, expected)) or [f"{w} is not finite" for w in impossible(weights)]
     if problems:
         more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""

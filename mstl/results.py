@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Collection, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from mstl.bootstrap import Interval, two_way_bootstrap
-from mstl.data.names import from_cells, to_cells
+from mstl.data.names import read_csv, to_cells
 from mstl.errors import InputError
 from mstl.files import replacing
 from mstl.progress import progress
@@ -26,8 +25,6 @@ COLUMNS = {
 COLUMNS |= {"curves": ("step", "progress", "seconds")}
 # Names that may look like numbers: 12e4567 is a commit.
 TEXT = dict.fromkeys(("commit", "data_fingerprint"), str)
-# And a car may be called NA, which pandas would take for a missing value.
-NAMES = {"car": str}
 RUN_KEYS = ["data", "recipe", "sources", "method", "labels", "seed", "profile"]
 
 
@@ -147,7 +144,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     if not text.endswith("\n"):
         raise InputError(f"{path} is half written: its last line does not end; {again}")
     try:
-        table = from_cells(pd.read_csv(io.StringIO(text), dtype=TEXT, converters=NAMES))
+        table = read_csv(text, dtype=TEXT)
     except ValueError as error:  # pandas' parser errors are ValueErrors
         raise InputError(f"{path} is damaged ({' '.join(str(error).split())}); {again}") from None
     keys = ["run"] if "run" in table and path.stem != "runs" else RUN_KEYS
@@ -209,7 +206,7 @@ def _read_run(folder: Path) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]
     """A finished run: its row with keys, the scores of its test images, its curves."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        images = from_cells(pd.read_csv(folder / "images.csv", converters=NAMES))
+        images = read_csv(folder / "images.csv")
         curves = pd.read_json(folder / "metrics.jsonl", lines=True)
         return _tidy(manifest, images, curves)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:

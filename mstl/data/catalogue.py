@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mstl.data import carparts, carvana, download, folder, store, studio
 from mstl.data.domain import Domain
-from mstl.data.listing import Listing
+from mstl.data.listing import Listing, existing_folder
 from mstl.errors import InputError
 
 
@@ -26,6 +26,7 @@ def _carvana(data_dir: Path | None, cache: Path) -> Listing:
 def _folder(data_dir: Path | None, cache: Path) -> Listing:
     if data_dir is None:
         raise InputError("data 'folder' needs data_dir: a folder with images/ and masks/ of equal names")
+    data_dir = existing_folder(data_dir, "images/ and masks/ with files of equal names")
     if (data_dir / "sources").is_dir() and not (data_dir / "images").exists():
         raise InputError(f"{data_dir} holds sources/ rather than images/ and masks/; choose recipe 'own'")
     return folder.listing(data_dir)
@@ -87,4 +88,4 @@ def check_data(data: str) -> None:
 
 
 def _path(data_dir: str | Path | None) -> Path | None:
-    return Path(data_dir).expanduser() if data_dir else None
+    return Path(data_dir) if data_dir else None

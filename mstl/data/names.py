@@ -7,12 +7,16 @@ tables hold ``'=a`` for ``=a``, which spreadsheets show as text, and reading the
 
 from __future__ import annotations
 
+import io
 import re
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from mstl.errors import InputError
 
+COLUMNS = ("car", "source", "removed", "predictor")  # of our tables that hold names from outside
 LONGEST = 255  # characters: what file systems allow
 # A cell can begin anew after ";", a tab or a line break where a spreadsheet takes those for separators.
 _BEFORE, _FORMULA = r"(^|[;\t\r\n])(\s*'*)", "([-=+@＝＋－＠])"
@@ -54,6 +58,18 @@ def to_cells(table: pd.DataFrame) -> pd.DataFrame:
 def from_cells(table: pd.DataFrame) -> pd.DataFrame:
     """A table as it was before `to_cells`."""
     return _each(table, from_cell)
+
+
+def read_csv(source: Path | str, **options: Any) -> pd.DataFrame:
+    """A table of ours as it was before `to_cells`, from a file or its text; ``options`` are pandas'.
+
+    A car may be called NA, which pandas alone would take for a missing value, and no line end within a name
+    changes.
+    """
+    text = source.read_bytes().decode("utf-8") if isinstance(source, Path) else source
+    table = pd.read_csv(io.StringIO(text), **options)
+    names = pd.read_csv(io.StringIO(text), usecols=lambda name: name in COLUMNS, dtype=str, na_filter=False)
+    return from_cells(table.assign(**names))
 
 
 def _each(table: pd.DataFrame, change) -> pd.DataFrame:

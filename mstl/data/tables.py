@@ -10,7 +10,7 @@ from mstl.data.listing import plain_file
 from mstl.errors import InputError
 
 COLUMNS = 1000  # more is no table of ours
-CELL = 2**26  # characters; a run-length mask of a large photograph has far fewer
+CELL = 2**24  # characters; a run-length mask of a large photograph has far fewer
 
 
 def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
