@@ -109,19 +109,29 @@ def attempt(watch: Watch, arguments: list[str], log: Path, aim: tuple[str, int, 
     return None
 
 
-def aims(generator: random.Random, durations: dict[str, float], folder: Path) -> tuple[str, int, float]:
-    """Where to kill next: phases in turn would leave long ones untouched, random times the short ones."""
-    state = torch.load(folder / "checkpoint.pt", weights_only=True) if has(folder, "checkpoint.pt") else {}
-    left = STEPS - state.get("step", 0)
-    phase = generator.choice(
-        ("data", "step", "step", "metrics", "checkpoint") if left else ("data", "evaluation", "evaluation")
-    )
-    times = {"step": generator.randint(1, min(left, 14) or 1), "metrics": generator.randint(1, 2)}
-    return phase, times.get(phase, 1), generator.uniform(0, durations[phase])
+def next_aim(
+    generator: random.Random, durations: dict[str, float], done: int, hurry: bool
+) -> tuple[str, int, float]:
+    """Where to kill next: phases in turn would leave long ones untouched, random times the short ones.
+
+    ``hurry``: behind the next checkpoint, so that the run comes further.
+    """
+    left = STEPS - done
+    if not left:
+        phase, times = generator.choice(("data", "evaluation", "evaluation")), 1
+    elif hurry:
+        phase, times = ("step", 10 + generator.randint(1, 4)) if left > 14 else ("evaluation", 1)
+    else:
+        phase = generator.choice(("data", "step", "step", "metrics", "checkpoint"))
+        most = {"step": min(left, 14), "metrics": 2}.get(phase, 1)
+        times = generator.randint(1, most)
+    return phase, times, generator.uniform(0, durations[phase])
 
 
-def has(folder: Path, name: str) -> bool:
-    return (folder / name).exists()
+def steps_done(folder: Path) -> int:
+    """Steps in the checkpoint that the next attempt will go on from."""
+    path = folder / "checkpoint.pt"
+    return torch.load(path, weights_only=True)["step"] if path.exists() else 0
 
 
 def main() -> None:
@@ -151,21 +161,20 @@ def main() -> None:
     print(f"undisturbed: {time.monotonic() - begin:.0f} s", flush=True)
 
     config = TrainConfig(profile="tiny", labels=4, steps=STEPS, method=method, out=str(out / "killed"))
-    missed = 0
+    missed, at = 0, Counter()
     while sum(hits.values()) < kills:
-        if has(config.folder, "manifest.json"):
-            (config.folder / "manifest.json").unlink()  # an aim came too late; the end comes once more
+        manifest = config.folder / "manifest.json"
+        if manifest.exists():
+            manifest.unlink()  # an aim came too late; the end comes once more
             missed += 1
-        hit = attempt(
-            watch,
-            [*base, "--out", config.out],
-            out / "killed.log",
-            aims(generator, durations, config.folder),
-        )
+        done = steps_done(config.folder)
+        aim = next_aim(generator, durations, done, hurry=at[done] >= kills // 4)
+        hit = attempt(watch, [*base, "--out", config.out], out / "killed.log", aim)
         if hit is not None:
             hits[hit] += 1
+            at[done] += 1
     attempt(watch, [*base, "--out", config.out], out / "killed.log", None)
-    (out / "hits.json").write_text(json.dumps({"hits": hits, "missed": missed}))
+    (out / "hits.json").write_text(json.dumps({"hits": hits, "missed": missed, "at step": at}))
 
 
 if __name__ == "__main__":
