@@ -14,7 +14,8 @@ import torch
 from mstl.data.domain import Domain
 from mstl.data.task import Task
 
-pytest_plugins = ("trust_report", "local_https")  # pytest --trust FOLDER; a server of the tests' own
+# pytest --trust FOLDER; a server of the tests' own; no other network
+pytest_plugins = ("trust_report", "local_https", "offline")
 
 
 def blobs(name: str, n: int, size: tuple[int, int], seed: int) -> Domain:

@@ -242,8 +242,8 @@ def test_tables_are_written_below_their_folder_only(tmp_path, data):
 @pytest.mark.parametrize(
     "name, content",
     [
-        ("manifest.json", b""), ("manifest.json", b"[]"), ("manifest.json", b"null"), ("manifest.json", b"\xff"),
-        ("manifest.json", b"[" * 100_000), ("manifest.json", b'{"settings": []}'),
+        ("manifest.json", b""), ("manifest.json", b"[]"), ("manifest.json", b"null"),
+        ("manifest.json", b"\xff"), ("manifest.json", b"[" * 100_000), ("manifest.json", b'{"settings": []}'),
         ("images.csv", b""), ("images.csv", b"split,car\ntest,a\n"), ("images.csv", b"\xff\xfe"),
         ("images.csv", b"split,car,dice,iou\ntest,a,=1+1,0\nvalidation,a,1,1\n"),
         ("metrics.jsonl", b"{"), ("metrics.jsonl", b"\xff"),

@@ -32,6 +32,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 import pair
+import private
 from mstl.locks import only_one
 from processes import obey_signals
 
@@ -110,8 +111,8 @@ def _reason(error: Exception, partial: Path, name: str, timeout: int) -> str:
 
 
 def _tidy(path: Path, source: Path) -> None:
-    """Keep this machine's folders out of the result's metadata."""
-    notebook = nbformat.read(path, as_version=4)
+    """Keep this machine's folders and its user's credentials out of the result."""
+    notebook = private.cleaned(nbformat.read(path, as_version=4))
     notebook.metadata.papermill["input_path"] = source.name
     notebook.metadata.papermill["output_path"] = path.name
     with path.open("w", encoding="utf-8") as file:
