@@ -2,9 +2,10 @@
 
     python workflow/mutants.py --modules nn/reverse measures/mmd --most 60 --seed 0 --jobs 1
 
-A mutant is a module with one change (see `mutations`). It is *killed* when one of the module's own test files
-fails, does not come to an end or cannot be imported. Tables are `<out>/mutants.csv` and `survivors.csv`; an
-explanation written into the latter stays with its mutant. Where a module has more mutants than ``--most``, a
+A mutant is a module with one change (see `mutations`). It is *killed* when one of the module's own test
+files fails, does not come to an end or cannot be imported. Tables are `<out>/mutants.csv` and
+`survivors.csv`; an explanation written into the latter stays with its mutant. ``--again`` tries only
+those that survived, with the tests as they are now. Where a module has more mutants than ``--most``, a
 random sample is tried, the same one for the same seed.
 
 Every mutant runs in a fork of a process that has imported what the tests import, but nothing of ours. Tools
@@ -274,11 +275,24 @@ def survives(status: int) -> bool:
     return os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
 
 
-def try_module(module: str, most: int, seed: int, jobs: int) -> tuple[dict[str, object], list[Mutant]]:
-    """Try a module's mutants; returns its row of mutants.csv and the mutants that survived."""
+def try_module(
+    module: str, most: int, seed: int, jobs: int, known: set[tuple[str, str]] | None = None
+) -> tuple[dict[str, object], list[Mutant]]:
+    """Try a module's mutants; returns its row of mutants.csv and the mutants that survived.
+
+    Args:
+        module: key of `MODULES`.
+        most: mutants at most.
+        seed: of the sample.
+        jobs: mutants at the same time.
+        known: function and mutation of those that survived earlier, when only they are tried.
+    """
     tests = tuple(test for test in MODULES[module] if (ROOT / "tests" / f"{test}.py").exists())
     every = mutants(module)
     chosen = every if len(every) <= most else random.Random(seed).sample(every, most)
+    tested = len(chosen)
+    if known is not None:
+        chosen = [mutant for mutant in chosen if (mutant.function, mutant.mutation) in known]
     used = baseline(module, tests)
     print(f"{module}: {len(every)} mutants, {len(chosen)} tried; its tests take {used:.0f} s", flush=True)
     limit, start = max(SECONDS, 5 * used), time.monotonic()
@@ -294,11 +308,18 @@ def try_module(module: str, most: int, seed: int, jobs: int) -> tuple[dict[str, 
         if survives(status):
             survived.append(mutant)
             print(f"  survives: {module}.py:{mutant.line} {mutant.function}: {mutant.mutation}", flush=True)
-    killed = len(chosen) - len(survived)
-    print(f"  {killed} of {len(chosen)} killed in {time.monotonic() - start:.0f} s", flush=True)
-    row = {"module": module, "mutants": len(every), "tested": len(chosen), "killed": killed}
-    row |= {"survived": len(survived), "percent": round(100 * killed / len(chosen), 1)}
+    killed = tested - len(survived)
+    print(f"  {killed} of {tested} killed in {time.monotonic() - start:.0f} s", flush=True)
+    row = {"module": module, "mutants": len(every), "tested": tested, "killed": killed}
+    row |= {"survived": len(survived), "percent": round(100 * killed / tested, 1)}
     return row | {"tests": " ".join(tests), "seed": seed}, sorted(survived, key=lambda mutant: mutant.line)
+
+
+def survivors(module: str, out: Path) -> set[tuple[str, str]]:
+    """Function and mutation of the mutants that survived when the module was tried last."""
+    table = pd.read_csv(out / "survivors.csv", keep_default_na=False)
+    table = table[table["module"] == module]
+    return set(zip(table["function"], table["mutation"], strict=True))
 
 
 def write(rows: list[dict[str, object]], survived: list[Mutant], out: Path) -> None:
@@ -338,12 +359,14 @@ def main() -> int:
     parser.add_argument("--modules", nargs="+", choices=MODULES, default=list(MODULES), help="which modules")
     parser.add_argument("--most", type=int, default=80, help="mutants a module at most, a random sample")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    parser.add_argument("--again", action="store_true", help="only those that survived, with the same sample")
     parser.add_argument("--jobs", type=int, default=1, help="mutants at the same time")
     parser.add_argument("--out", type=Path, default=ROOT / "results/trust", help="folder of the tables")
     options = parser.parse_args()
     os.chdir(ROOT)
     for module in options.modules:
-        row, survived = try_module(module, options.most, options.seed, options.jobs)
+        known = survivors(module, options.out) if options.again else None
+        row, survived = try_module(module, options.most, options.seed, options.jobs, known)
         write([row], survived, options.out)
     return 0
 
