@@ -60,8 +60,8 @@ plt.show()
 #
 # **The doubt:** the code computes something else than the equation beside it.
 #
-# It happens in the best-known places. The official M3SDA code leaves the fourth of its sources uncentred and does not average it, so
-# adding 3 to every target feature moves its loss from 329.67 to 329.97: its first moment is lost {cite:p}`peng2019m3sda`.
+# It happens in the best-known places. The official M3SDA code centres the target before it takes the first moment, so
+# a target that is moved as a whole costs it nothing: the first moment is lost {cite:p}`peng2019m3sda`.
 # Transfer-Learning-Library corrects its MMD with $m$ kernels by $2/(n-1)$ where $2m/(n-1)$ belongs, and users ask why an MMD is negative.
 # The released MDAN overflows in its soft form {cite:p}`zhao2018mdan`. Such code cannot be an oracle. So our values were computed beforehand in
 # double precision, by independent implementations where one exists, and identities that hold for *every* input are tested on random ones.
