@@ -1,5 +1,6 @@
 """Batches: one target draw for all sub-networks, an own endless cycle per source, replay and resume."""
 
+import hashlib
 import io
 from dataclasses import replace
 
@@ -9,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mstl.data.augment import Augment, to_float
-from mstl.data.batches import Batches, Cycle
+from mstl.data.augment import LIMITS, Augment, to_float, transform
+from mstl.data.batches import Batches, Cycle, stream_generator
 from mstl.data.domain import Domain
 from mstl.data.task import Task
 from mstl.errors import InputError
@@ -62,6 +63,10 @@ def same(one, other):
 # --- synchronised -----------------------------------------------------------------------------------
 
 
+@pytest.mark.trust(
+    "synchronisation",
+    "One target batch, the same object, serves all sub-networks of a step, also after a resume.",
+)
 @pytest.mark.parametrize("J", [1, 2, 3, 5])
 @pytest.mark.parametrize("augment", [STILL, Augment()])
 def test_all_sub_networks_get_the_same_target_object(J, augment):
@@ -137,6 +142,11 @@ def test_labelled_and_unlabelled_targets_have_their_own_cycles():
 # --- streams ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.trust(
+    "synchronisation",
+    "What a source draws, and how it is augmented, depends on no other source: one may be removed, or their "
+    "order changed, and the others and the target show the same pixels.",
+)
 def test_removing_a_source_leaves_the_others_and_the_target_alone():
     sources = make_task(3).sources
     full = Batches(make_task(sources=sources)).at(7)
@@ -322,6 +332,131 @@ def test_tasks_that_cannot_be_batched():
     nothing = Task("x/y", (), domain("l", 2), None, domain("v", 2), domain("t", 2))
     with pytest.raises(InputError, match="no source"):
         Batches(nothing)
+
+
+# --- sharp edges ------------------------------------------------------------------------------------
+
+
+def test_every_draw_is_a_function_of_seed_stream_and_step():
+    """What step 3 holds, made again by hand from the names of its streams."""
+    task, batches = make_task(2), Batches(make_task(2), seed=6)
+    batch = batches.at(3)
+    for j, source in enumerate(task.sources):
+        order = [
+            torch.randperm(len(source), generator=stream_generator(6, f"source {source.name} 0", "order", p))
+            for p in range(10)
+        ]
+        ids = torch.cat(order)[3 * 8 : 4 * 8]
+        assert torch.equal(batch.source_ids[j], ids)
+        draw = Augment().draw(8, stream_generator(6, f"source {source.name} 0", "augment", 3))
+        expected = transform(source.images[ids], draw, source.masks[ids])
+        torch.testing.assert_close(batch.source_images[j], expected.images)
+        assert torch.equal(batch.source_masks[j], expected.masks)
+    known, unknown = (
+        torch.cat(
+            [
+                torch.randperm(n, generator=stream_generator(6, f"{kind} target shared", "order", p))
+                for p in range(9)
+            ]
+        )[12:16]
+        for kind, n in (("labelled", 4), ("unlabelled", 11))
+    )
+    assert torch.equal(batch.target.ids, torch.cat([known, unknown + 4]))
+    pixels = torch.cat([task.labelled.images[known], task.unlabelled.images[unknown]])
+    draw = Augment().draw(8, stream_generator(6, "target shared", "augment", 3))
+    expected = transform(pixels, draw, task.labelled.masks[known])
+    torch.testing.assert_close(batch.target.images, expected.images)
+    torch.testing.assert_close(batch.target.plain, expected.plain)
+    assert torch.equal(batch.target.masks, expected.masks)
+
+
+@pytest.mark.trust(
+    "equalities", "The seed of a random stream is the same number on every machine and in every version."
+)
+def test_the_seed_of_a_stream_never_changes():
+    digest = hashlib.blake2b(b"(6, 'source front 0', 'augment', 3)", digest_size=4).digest()
+    assert stream_generator(6, "source front 0", "augment", 3).initial_seed() == int.from_bytes(
+        digest, "little"
+    )
+    assert stream_generator(0, "places").initial_seed() == 1164042636
+
+
+def test_the_first_batch_is_that_of_step_0_and_the_defaults_are_those_promised():
+    batches = Batches(make_task())
+    first = next(batches)
+    assert same(first, Batches(make_task()).at(0))
+    assert batches.step == 1
+    assert first.source_images.shape[1] == 8
+    assert (len(first.target.images), len(first.target.masks)) == (8, 4)
+    assert first.target.unlabelled == slice(4, None)
+    assert first.target.taught is None
+    assert batches.augment == Augment()
+    assert (batches.seed, batches.synchronised, batches.J) == (0, True, 3)
+    assert same(
+        first, Batches(make_task(), seed=0, batch_size=8, target_batch_size=8, labelled_share=0.5).at(0)
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "share", "labelled"), [(1, 0.5, 1), (3, 0.5, 2), (5, 0.5, 3), (5, 0.4, 2), (1, 0.4, 0)]
+)
+def test_the_number_of_labelled_images_is_rounded_half_up(size, share, labelled):
+    batch = next(Batches(make_task(), batch_size=1, target_batch_size=size, labelled_share=share))
+    assert (len(batch.target.images), len(batch.target.masks)) == (size, labelled)
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 3])
+def test_a_fresh_cycle_may_be_asked_for_any_pass_first(epoch):
+    cycle = Cycle(5, 0, "x")
+    assert cycle.order(epoch).sort().values.tolist() == [0, 1, 2, 3, 4]
+    assert torch.equal(cycle.order(epoch), Cycle(5, 0, "x").rows(5 * epoch, 5))
+    assert cycle.rows(3, 0).tolist() == []
+    assert cycle.rows(3, 0).dtype == torch.int64
+
+
+def test_the_state_is_plain_and_says_what_the_batches_were_made_from():
+    batches = Batches(make_task(2), seed=4, labelled_share=0.25, augment=STILL)
+    take(batches, 2)
+    assert batches.state_dict() == {
+        "step": 2,
+        "seed": 4,
+        "batch_size": 8,
+        "target_batch_size": 8,
+        "labelled_per_batch": 2,
+        "synchronised": True,
+        "augment": {key: 0.0 for key in LIMITS},
+        "sources": [["front", 5, 16, 32], ["cabin", 13, 16, 32]],
+        "target": [4, 11, 16, 32],
+    }
+
+
+def test_refusals_say_what_was_found():
+    with pytest.raises(InputError, match=r"^batch_size must be an integer of at least 1; got 0$"):
+        Batches(make_task(), batch_size=0)
+    with pytest.raises(InputError, match=r"^target_batch_size must be an integer of at least 1; got '4'$"):
+        Batches(make_task(), target_batch_size="4")
+    with pytest.raises(InputError, match=r"^labelled_share must lie in \[0, 1\]; got -0\.1$"):
+        Batches(make_task(), labelled_share=-0.1)
+    with pytest.raises(InputError, match=r"^task 'test/parts' has no target training images; give it some$"):
+        Batches(make_task(labelled=0, unlabelled=0))
+    task = replace(make_task(), sources=())
+    with pytest.raises(InputError, match=r"^task 'test/parts' has no source; give it at least one$"):
+        Batches(task)
+    task = replace(make_task(), unlabelled=domain("unlabelled", 3, (16, 16)))
+    wanted = (
+        r"^all target images must have one height and width; "
+        r"got labelled \(16, 32\), unlabelled \(16, 16\): resize them alike$"
+    )
+    with pytest.raises(InputError, match=wanted):
+        Batches(task)
+    wanted = (
+        "^checkpoint of other batches: seed is 1 there and 0 here; "
+        "resume with the configuration it was saved with, or start a new run$"
+    )
+    with pytest.raises(InputError, match=wanted):
+        Batches(make_task()).load_state_dict(Batches(make_task(), seed=1).state_dict())
+    with pytest.raises(InputError, match="seed is None there and 0 here"):
+        Batches(make_task()).load_state_dict({})
 
 
 # --- GPU --------------------------------------------------------------------------------------------

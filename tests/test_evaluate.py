@@ -1,7 +1,10 @@
 """Scores against torchmetrics and against their definitions at the edges."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from conftest import blobs
 from torchmetrics.functional.classification import binary_f1_score, binary_jaccard_index
 
 from mstl.evaluate import (
@@ -53,6 +56,9 @@ def test_dice_and_iou_determine_each_other(case):
     assert dice_mean_over_images(count) >= iou_mean_over_images(count)
 
 
+@pytest.mark.trust(
+    "limits", "An empty mask predicted empty scores 1, an empty mask with any prediction 0, in Dice and IoU."
+)
 @pytest.mark.parametrize(
     ("tp_fp_fn_tn", "expected"), [((0, 0, 0, 9), 1.0), ((0, 1, 0, 8), 0.0), ((0, 0, 1, 8), 0.0)]
 )
@@ -87,3 +93,75 @@ def test_a_perfect_prediction_scores_one_everywhere(task):
 def test_shapes_must_agree(case):
     with pytest.raises(ValueError, match="differ in shape"):
         counts(case[0], case[1][:, :, :-1])
+
+
+def test_a_logit_of_zero_and_a_mask_of_one_half_are_background():
+    logits = torch.tensor([2.0, 1e-6, 0.0, -1.0, 3.0, -0.5, 0.0]).view(1, 1, 1, 7)
+    masks = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.5]).view(1, 1, 1, 7)
+    count = counts(logits, masks)
+    assert count.tolist() == [[2, 1, 2, 2]]  # tp, fp, fn, tn
+    assert count.dtype == torch.int64
+    assert dice(count).item() == 4 / 7
+    assert iou(count).item() == 2 / 5
+
+
+def test_one_wrong_pixel_is_enough_to_lose_and_one_right_pixel_to_win():
+    count = torch.tensor([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]])
+    assert dice(count).tolist() == [1, 0, 0, 2 / 3, 1]
+    assert iou(count).tolist() == [1, 0, 0, 1 / 2, 1]
+    assert dice(count).dtype == iou(count).dtype == torch.float64
+
+
+def test_means_are_over_images_and_pooling_is_over_pixels():
+    count = torch.tensor([[8, 1, 1, 0], [0, 1, 1, 8]])  # Dice 16/18 and 0
+    assert dice_mean_over_images(count).item() == pytest.approx(8 / 18)
+    assert iou_mean_over_images(count).item() == pytest.approx(0.4)
+    assert dice_pooled(count).item() == pytest.approx(16 / 20)
+    assert dice_pooled(count).ndim == dice_mean_over_images(count).ndim == 0
+
+
+def test_part_recall_counts_from_one_and_needs_a_logit_above_zero():
+    parts = torch.tensor([[0, 1, 1, 2], [3, 3, 3, 3]], dtype=torch.uint8).view(2, 1, 1, 4)
+    logits = torch.tensor([[1.0, 0.0, 1.0, 1.0], [1.0, 1.0, 1.0, 0.0]]).view(2, 1, 1, 4)
+    recall = part_recall(logits, parts, 3)
+    expected = torch.tensor([[0.5, 1.0, torch.nan], [torch.nan, torch.nan, 0.75]], dtype=torch.float64)
+    torch.testing.assert_close(recall, expected, equal_nan=True)
+    nothing = part_recall(logits, parts, 0)
+    assert nothing.shape == (2, 0)
+    assert nothing.dtype == torch.float64
+
+
+def test_a_domain_is_predicted_once_in_order_in_batches_of_64_and_without_gradient():
+    domain, sizes = blobs("many", 130, (8, 8), 0), []
+    scale = torch.ones((), requires_grad=True)
+
+    def predict(images):
+        sizes.append(len(images))
+        assert images.dtype == torch.float32
+        return (scale * images.mean(1, keepdim=True)).double()
+
+    logits = predict_domain(predict, domain)
+    assert sizes == [64, 64, 2]
+    assert not logits.requires_grad
+    assert logits.dtype == torch.float32
+    # Network input is 4·(x/255 - ½).
+    expected = (4 * (domain.images.double() / 255 - 0.5)).mean(1, keepdim=True)
+    torch.testing.assert_close(logits.double(), expected, atol=1e-5, rtol=0)
+    sizes.clear()
+    assert torch.equal(predict_domain(predict, domain, batch_size=65), logits)
+    assert sizes == [65, 65]
+
+
+def test_the_table_has_one_row_an_image_and_its_columns_in_order(task):
+    domain = task.test
+    torch.manual_seed(0)
+    logits = torch.randn(domain.masks.shape)
+    table = score_table(logits, domain)
+    assert list(table) == [
+        *("car", "view", "tp", "fp", "fn", "tn", "dice", "iou", "recall_left", "recall_right"),
+    ]
+    assert table["view"].tolist() == domain.views.tolist()
+    assert table[["tp", "fp", "fn", "tn"]].to_numpy().tolist() == counts(logits, domain.masks).tolist()
+    recall = part_recall(logits, domain.parts, 2)
+    assert table[["recall_left", "recall_right"]].to_numpy().tolist() == recall.tolist()
+    assert list(score_table(logits, replace(domain, parts=None))) == list(table)[:8]

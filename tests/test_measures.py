@@ -3,11 +3,15 @@
 Published values stand in test_golden.py, identities and other implementations in test_independent.py.
 """
 
+import math
+from itertools import combinations
+
 import pytest
 import torch
 
 from mstl.errors import InputError
 from mstl.measures import jmmd2, mean_bandwidths, mmd2, moment_distance
+from mstl.measures.mmd import squared_distances
 
 
 def det(n, d, phase, scale, shift):
@@ -155,5 +159,150 @@ def test_ragged_samples():
     ],
 )
 def test_bad_input_names_what_is_wrong(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+def kernel(x, y, bandwidths=(0.5, 2.0)):
+    return sum(math.exp(-float((x - y).square().sum()) / b) for b in bandwidths)
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 2), (3, 3), (5, 5), (6, 5), (4, 6)])
+def test_linear_estimates_are_means_over_neighbours(n, m):
+    """The definitions with loops, for even and odd numbers of rows, and fewer rows in either sample."""
+    x, y, rows = S[:n], T[:m], min(n, m)
+
+    def mean(pairs):
+        return sum(
+            kernel(x[i], x[j]) + kernel(y[i], y[j]) - kernel(x[i], y[j]) - kernel(x[j], y[i])
+            for i, j in pairs
+        ) / len(pairs)
+
+    ring = [(i, (i + 1) % rows) for i in range(rows)]
+    disjoint = [(i, i + 1) for i in range(0, rows - 1, 2)]
+    assert mmd2(x, y, (0.5, 2.0), "linear").item() == pytest.approx(mean(ring), rel=1e-12, abs=1e-14)
+    assert mmd2(x, y, (0.5, 2.0), "linear_pairs").item() == pytest.approx(mean(disjoint), rel=1e-12)
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 2), (6, 5), (3, 6)])
+def test_quadratic_estimates_are_means_over_pairs(n, m):
+    x, y = S[:n], T[:m]
+
+    def mean(a, b, skip=False):
+        values = [kernel(a[i], b[j]) for i in range(len(a)) for j in range(len(b)) if not (skip and i == j)]
+        return sum(values) / len(values)
+
+    biased = mean(x, x) + mean(y, y) - 2 * mean(x, y)
+    unbiased = mean(x, x, True) + mean(y, y, True) - 2 * mean(x, y)
+    assert mmd2(x, y, (0.5, 2.0), "biased").item() == pytest.approx(biased, rel=1e-12)
+    assert mmd2(x, y, (0.5, 2.0)).item() == pytest.approx(unbiased, rel=1e-12)
+
+
+def test_bandwidths_may_be_a_number_numbers_a_tensor_or_a_function_of_the_distances():
+    wanted = mmd2(S, T, (2.0,)).item()
+    assert mmd2(S, T, 2).item() == mmd2(S, T, 2.0).item() == wanted
+    assert mmd2(S, T, torch.tensor(2.0)).item() == mmd2(S, T, torch.tensor([2.0])).item() == wanted
+    z, seen = torch.cat((S, T)), []
+    for estimator in ("unbiased", "linear"):
+        value = mmd2(S, T, lambda d: seen.append(d) or torch.tensor([2.0]), estimator)
+        assert value.item() == pytest.approx(mmd2(S, T, 2.0, estimator).item(), rel=1e-12)
+        torch.testing.assert_close(seen[-1], torch.cdist(z, z).square())
+        assert not seen[-1].requires_grad
+    # The weights of a sum of kernels are 1 each: k(x, x) is their number.
+    far = torch.tensor([[0.0], [1e9]], dtype=torch.float64)
+    assert mmd2(far[:1], far[1:], (1.0, 2.0, 3.0), "biased").item() == 6
+
+
+def test_mean_bandwidths_are_multiples_of_the_mean_squared_distance():
+    distances = torch.tensor([[0.0, 1.0, 4.0], [1.0, 0.0, 1.0], [4.0, 1.0, 0.0]], dtype=torch.float64)
+    assert mean_bandwidths((1.0, 3.0))(distances).tolist() == [2.0, 6.0]
+    assert mean_bandwidths((1.0, 3.0), diagonal=True)(distances).tolist() == pytest.approx([4 / 3, 4.0])
+    assert mean_bandwidths()(distances).tolist() == [0.5, 1.0, 2.0, 4.0, 8.0]
+    nothing = mean_bandwidths((1.0,))(torch.zeros(2, 2, dtype=torch.float64))
+    assert nothing.item() == torch.finfo(torch.float64).eps
+
+
+def test_squared_distances_keep_their_digits_far_from_the_origin_and_are_never_negative():
+    x = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1e-3]])
+    found = squared_distances(x + 1e4)
+    assert found.diagonal().tolist() == [0, 0, 0]
+    assert found[0, 1].item() == pytest.approx(25, rel=1e-3)
+    assert (squared_distances(torch.randn(40, 3).mul_(1e-4) + 1) >= 0).all()
+    torch.testing.assert_close(squared_distances(S), torch.cdist(S, S).square())
+    # A shift of all rows is no change of a distance: its gradient is exactly 0.
+    z = S.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(squared_distances(z).sum(), z)
+    torch.testing.assert_close(gradient.sum(0), torch.zeros(3, dtype=torch.float64), atol=1e-12, rtol=0)
+    torch.testing.assert_close(gradient, 4 * (len(S) * S - S.sum(0)))
+
+
+@pytest.mark.parametrize("central", [True, False])
+def test_moments_are_what_the_paper_prints(central):
+    a, b = S, T[:4]
+
+    def moment(x, k):
+        middle = x.mean(0) if central and k > 1 else 0
+        return ((x - middle) ** k).mean(0)
+
+    for k in (1, 2, 3, 4):
+        wanted = (moment(a, k) - moment(b, k)).square().sum().sqrt().item()
+        assert moment_distance((a,), b, (k,), central=central).item() == pytest.approx(wanted, rel=1e-12)
+    # The defaults are central moments of first and second order, divided by n, pairs balanced.
+    two = moment_distance((a, S2[:, :3]), b, (1, 2), central=True, unbiased=False, pairs="balanced")
+    assert torch.equal(moment_distance((a, S2[:, :3]), b), two)
+    unbiased = moment_distance((a,), b, (2,), unbiased=True).item()
+    assert unbiased == pytest.approx((a.var(0) - b.var(0)).norm().item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("j", [1, 2, 3, 4])
+def test_all_pairs_weigh_alike_or_source_pairs_among_themselves(j):
+    sources = [S * (i + 1) for i in range(j)]
+    means = [x.mean(0) for x in (*sources, T)]
+    to_target = [(m - means[-1]).norm().item() for m in means[:-1]]
+    between = [(p - q).norm().item() for p, q in combinations(means[:-1], 2)]
+    balanced = sum(to_target) / j + (sum(between) / len(between) if between else 0)
+    every = to_target + between
+    assert moment_distance(sources, T, (1,)).item() == pytest.approx(balanced, rel=1e-12)
+    found = moment_distance(sources, T, (1,), pairs="all").item()
+    assert found == pytest.approx(sum(every) / len(every), rel=1e-12)
+
+
+def test_one_row_is_enough_where_nothing_is_divided_by_n_less_one():
+    assert mmd2(S[:1], T[:1], 2.0, "biased").item() == pytest.approx(2 - 2 * kernel(S[0], T[0], (2.0,)))
+    assert moment_distance((S[:1],), T[:1], (1,)).item() == pytest.approx((S[0] - T[0]).norm().item())
+    assert moment_distance((S[:1],), T[:1], (2,)).item() == 0
+    for estimator in ("unbiased", "linear", "linear_pairs"):
+        assert mmd2(S[:2], T[:2], 2.0, estimator).isfinite()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: mmd2(S[:1], T, 1.0),
+            r"estimator needs at least 2 rows in each sample; got 1 and 6 \(the biased",
+        ),
+        (
+            lambda: mmd2(S, T[:0], 1.0, "biased"),
+            "^the biased estimator needs at least 1 rows .* got 6 and 0$",
+        ),
+        (lambda: mmd2(S[:, 0], T[:, 0], 1.0), r"got \(6,\) and \(6,\)"),
+        (lambda: mmd2(S[None], T[None], 1.0), r"got \(1, 6, 3\)"),
+        (lambda: mmd2(S, T, ()), r"one or more numbers > 0; got \(\)"),
+        (lambda: mmd2(S, T, (1.0, -1.0)), "numbers > 0"),
+        (lambda: mmd2(S, T, float("nan")), "numbers > 0"),
+        (lambda: jmmd2((), (), ()), "got 0 and 0 layers and 0 sets"),
+        (lambda: jmmd2((S,), (T,), (1.0, 2.0)), "got 1 and 1 layers and 2 sets"),
+        (lambda: jmmd2((S, S2), (T, T2[:3]), (1.0, 1.0)), "same number of rows"),
+        (lambda: moment_distance((S,), T[:, 0]), r"got \(6, 3\) and a target \(6,\)"),
+        (lambda: moment_distance((S[:, 0],), T), r"got \(6,\)"),
+        (lambda: moment_distance((S, S2), T), r"got \(6, 4\)"),
+        (lambda: moment_distance((S[:0],), T), "n ≥ 1"),
+        (lambda: moment_distance((S,), T[:1], unbiased=True), "n ≥ 2"),
+        (lambda: moment_distance((S,), T, ()), r"integers ≥ 1; got \(\)"),
+        (lambda: moment_distance((S,), T, (2, 0)), r"integers ≥ 1; got \(2, 0\)"),
+    ],
+)
+def test_what_is_refused_is_named_with_what_was_found(call, message):
     with pytest.raises(InputError, match=message):
         call()

@@ -83,8 +83,8 @@ def _check(domains: list[Tensor], orders: Sequence[int], unbiased: bool, pairs: 
         raise InputError("the moment distance needs at least one source")
     least = 2 if unbiased else 1
     for x in domains:
-        if x.ndim != 2 or x.shape[1] != domains[-1].shape[1] or len(x) < least:
+        if x.ndim != 2 or x.shape[1:] != domains[-1].shape[1:] or len(x) < least:
             raise InputError(
-                f"every sample must have shape (n, {domains[-1].shape[-1]}) with n ≥ {least}; "
-                f"got {tuple(x.shape)}"
+                f"every sample must have shape (n, d) with one d and n ≥ {least}; "
+                f"got {tuple(x.shape)} and a target {tuple(domains[-1].shape)}"
             )
