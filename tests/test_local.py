@@ -16,7 +16,7 @@ from PIL import Image
 from mstl.data import RECIPES, Domain, Task, load, local_task
 from mstl.data import regions as car
 from mstl.data.chance import chance, shuffled
-from mstl.data.local import TARGET_VIEWS, VIEWS
+from mstl.data.local import TARGET_VIEWS, VIEWS, window_size
 from mstl.data.splits import deal_cars, split_target
 from mstl.data.styles import STYLES, Style
 from mstl.data.windows import cut, jittered, over, place, purity, window_sums
@@ -318,3 +318,17 @@ def test_styles_differ_from_each_other():
     )
     for one, other in combinations(looks, 2):
         assert (one - other).abs().mean() > 20
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "window"),
+    [
+        ((64, 96), 2, (64, 48)),
+        ((64, 96), 3, (32, 32)),
+        ((64, 96), 4, (32, 48)),
+        ((48, 72), 4, (24, 32)),
+        ((8, 8), 4, (8, 8)),
+    ],
+)
+def test_windows_are_half_of_a_side_in_multiples_of_eight(size, count, window):
+    assert window_size(size, car.LAYOUTS[count]) == window

@@ -39,7 +39,7 @@ MODULES = {
     "nn/attention": ("test_attention",),
     "nn/fusion": ("test_fusion",),
     "data/batches": ("test_batches",),
-    "data/local": ("test_local",),
+    "data/local": ("test_local", "test_own_data"),
     "measures/mmd": ("test_measures", "test_golden"),
     "measures/moments": ("test_measures", "test_golden"),
     "evaluate": ("test_evaluate",),
