@@ -9,6 +9,8 @@ from rearranged import asked, made, rearranged, weights
 from small import batch_of
 
 from mstl.config import TrainConfig
+from mstl.data.augment import to_float
+from mstl.data.batches import Batches
 from mstl.data.spoil import spoiled
 from mstl.methods import build
 from mstl.nn import domain_loss, ramp, segmentation_loss
@@ -70,15 +72,17 @@ def test_consensus_needs_a_majority(labels, sources):
     torch.manual_seed(0)
     method = build("mstl_plus", sources, labels > 0, "depth=2", width=4).train()
     with torch.no_grad():
+        method.subnetworks[0].predictor.head.weight.mul_(20)
         for network in method.subnetworks:  # all of one opinion but the last
             network.load_state_dict(method.subnetworks[0].state_dict())
-            network.predictor.head.weight.mul_(20)
         method.subnetworks[-1].predictor.head.weight.neg_()
     method.losses(batch_of(toy_task(sources, labels, (16, 24), (16, 16))), 0.5)
     if sources < 3:
         torch.testing.assert_close(method.weights, torch.full((sources,), 1 / sources))
     else:
         assert method.weights[-1] < 1e-3
+        equal = torch.full((sources - 1,), 1 / (sources - 1))
+        torch.testing.assert_close(method.weights[:-1], equal, atol=1e-3, rtol=0)
 
 
 @pytest.mark.trust(
@@ -91,6 +95,28 @@ def test_consensus_falls_for_a_useless_source(tmp_path, record_property):
     record_property("weight of the useless source", round(method.weights[-1].item(), 4))
     assert method.weights.argmin() == 3
     assert method.weights[-1] < 0.2
+
+
+@pytest.mark.trust(
+    "limits",
+    "DCTN weighs a source by how well its discriminator is deceived: noise that is told from the target "
+    "weighs less than every source that looks like it, on every target image.",
+)
+def test_perplexity_falls_for_a_source_that_is_told_from_the_target(record_property):
+    torch.manual_seed(0)
+    method, task = build("dctn", 4, True, "depth=2", width=4).train(), with_noise(3)
+    batches = Batches(task, batch_size=8, target_batch_size=8)
+    optimiser = torch.optim.Adam(method.discriminator_parameters(), 0.02)
+    for _ in range(60):  # the discriminators alone: so short a game would leave them undecided
+        optimiser.zero_grad()
+        method.losses(next(batches), 0.0)["adversarial"].backward()
+        optimiser.step()
+    method.eval()
+    features = method.encoder(to_float(task.test.images))[-1].detach()
+    votes = method.source_weights(features)
+    record_property("largest weight of the useless source", round(votes[:, 3].max().item(), 4))
+    assert (votes.argmin(1) == 3).all()
+    assert votes[:, 3].max() < 0.25  # an equal share
 
 
 @pytest.mark.trust(
