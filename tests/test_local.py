@@ -332,3 +332,100 @@ def test_styles_differ_from_each_other():
 )
 def test_windows_are_half_of_a_side_in_multiples_of_eight(size, count, window):
     assert window_size(size, car.LAYOUTS[count]) == window
+
+
+@pytest.mark.parametrize(
+    ("size", "windows"),  # of halves, of front, cabin and rear, of quadrants
+    [
+        ((64, 96), ((64, 48), (32, 32), (32, 48))),
+        ((24, 40), ((24, 16), (8, 8), (8, 16))),
+        ((96, 64), ((96, 32), (32, 32), (48, 32))),
+        ((8, 8), ((8, 8), (8, 8), (8, 8))),
+        ((128, 192), ((128, 96), (64, 64), (64, 96))),
+    ],
+)
+def test_windows_are_half_of_each_side_in_multiples_of_eight(size, windows):
+    assert tuple(window_size(size, car.LAYOUTS[count]) for count in (2, 3, 4)) == windows
+
+
+def test_the_recipes_give_the_numbers_of_sources_that_are_promised():
+    assert VIEWS == {"front": (16, 1, 2), "rear": (8, 9, 10), "side": (4, 5, 6, 12, 13, 14)}
+    assert TARGET_VIEWS == (3, 7, 11, 15)
+    parts = {
+        "studio": (3, 1, 2, 4),
+        "carvana": (3, 1, 2, 4),
+        "carparts": (3, 1, 2, 4),
+        "folder": (2, 1, 3, 4),
+    }
+    views = {data: (3, 1, 2) for data in parts}
+    assert {name: recipe.sources for name, recipe in RECIPES.items()} == {
+        "parts": parts,
+        "parts-plain": parts,
+        "views": views,
+        "views-styled": views,
+        "chimeras": {"studio": (3, 1, 2)},
+        "own": {"folder": ()},
+    }
+    assert RECIPES["parts"].number("parts", "folder", 0) == 2
+    assert RECIPES["parts"].number("parts", "studio", 4) == 4
+    assert RECIPES["own"].number("own", "folder", 0) == 0
+    assert RECIPES["own"].number("own", "folder", 7) == 7
+    with pytest.raises(
+        InputError, match=r"^recipe 'own' does not exist for data 'studio'; it does for folder$"
+    ):
+        RECIPES["own"].number("own", "studio", 0)
+
+
+def test_what_is_left_open_is_the_recipe_parts_with_eight_labels(studio, cache):
+    found = local_task("studio", data_dir=studio, cache_dir=cache)
+    wanted = local_task("studio", "parts", 3, 8, 0, (64, 96), studio, cache, "", "")
+    assert found.fingerprint() == wanted.fingerprint()
+    assert (found.name, found.test.size, len(found.labelled)) == ("studio/parts", (64, 96), 8)
+    assert found.sources[0].size == (32, 32)
+
+
+def test_sources_are_added_and_left_out_by_name_and_the_others_stay(studio, cache, make):
+    options = {"labels": 4, "size": SIZE, "data_dir": studio, "cache_dir": cache}
+    changed = local_task("studio", extra="useless", without="front", **options)
+    assert [source.name for source in changed.sources] == ["cabin", "rear", "useless"]
+    plain = make()
+    assert [s.fingerprint() for s in changed.sources[:2]] == [s.fingerprint() for s in plain.sources[1:]]
+    assert changed.test.fingerprint() == plain.test.fingerprint()
+    # Noise is drawn from the seed, as large as the first source that is left.
+    other = local_task("studio", extra="useless", without="front", **{**options, "seed": 1})
+    assert len(changed.sources[2]) == len(changed.sources[0])
+    assert not torch.equal(changed.sources[2].images[:2], other.sources[2].images[:2])
+
+
+def test_a_window_strays_from_its_place_by_a_pixel_for_every_32_rows(studio, cache, make):
+    """Each source's windows lie where `over` puts them, moved by at most size/32, and some do move."""
+    whole, task = load("studio", SIZE, studio, cache), make("parts-plain")
+    regions, moved = car.regions(whole, car.LAYOUTS[3]), set()
+    row = {image: k for k, image in enumerate(zip(whole.groups.tolist(), whole.views.tolist(), strict=True))}
+    for j, source in enumerate(task.sources):
+        corners = over(regions, j, source.size)[0]
+        h, w = source.size
+        for image, group, view in zip(source.images, source.groups, source.views.tolist(), strict=True):
+            k = row[str(group), view]
+            near = [
+                (dy, dx)
+                for dy in (-1, 0, 1)
+                for dx in (-1, 0, 1)
+                if (y := corners[k][0] + dy) >= 0
+                and (x := corners[k][1] + dx) >= 0
+                and torch.equal(whole.images[k][:, y : y + h, x : x + w], image)
+            ]
+            assert near
+            moved.add(near[0])
+    assert len(moved) > 4
+
+
+@pytest.mark.parametrize("recipe", ["parts", "views"])
+def test_too_few_cars_say_how_many_and_which_source_is_empty(tmp_path, recipe):
+    path = carvana_folder(tmp_path / "cars", 2, views=(1, 3, 5, 9))
+    with pytest.raises(
+        InputError,
+        match="^data 'studio' has 2 cars: too few for a target and 3 sources of different cars "
+        r"\(source '.+' is empty\); use data with more cars$",
+    ):
+        local_task("studio", recipe, size=SIZE, data_dir=path, cache_dir=tmp_path / "cache")
