@@ -19,6 +19,7 @@ def moved(mode, channels=8):
     return attention
 
 
+@pytest.mark.trust("limits", "Untrained attention is the identity, bit for bit.")
 @pytest.mark.parametrize("mode", MODES)
 def test_untrained_attention_is_the_identity(mode):
     f = torch.randn(2, 8, 3, 5)

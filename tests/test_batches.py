@@ -212,6 +212,7 @@ def test_ids_name_the_pixels():
         assert torch.equal(batch.target.masks, task.labelled.masks[batch.target.ids[:4]].float())
 
 
+@pytest.mark.trust("limits", "Masks of unlabelled target images are never read.")
 def test_masks_of_unlabelled_images_are_never_read():
     task = make_task()
     batch = next(Batches(task))
@@ -259,6 +260,7 @@ def test_augmentation_differs_between_sources_and_between_steps():
 # --- replay and resume ------------------------------------------------------------------------------
 
 
+@pytest.mark.trust("equalities", "Batches resumed from a checkpoint are those of an uninterrupted run.")
 @pytest.mark.parametrize("synchronised", [True, False])
 def test_a_resumed_iterator_continues_bit_by_bit(synchronised):
     task = make_task()

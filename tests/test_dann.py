@@ -64,6 +64,7 @@ def test_the_adversary_is_silent_at_the_start_of_the_ramp_and_at_strength_zero(n
         assert any((g != 0).any() for g in gradients(method.adversary, adversarial))
 
 
+@pytest.mark.trust("limits", "All sources of combined DANN together weigh as much as the target.")
 def test_all_sources_together_weigh_as_much_as_the_target():
     method, batch = made("dann"), batch_of(toy_task())
     twice = reordered(batch, [0, 1, 2, 0, 1, 2])
@@ -221,6 +222,7 @@ def test_the_weighted_reversal_weighs_the_extractor_and_not_the_discriminators(w
     assert close(gradients(adversary, deltas.mean()), gradients(adversary, plain.mean()))
 
 
+@pytest.mark.trust("limits", "A discriminator that knows nothing has the loss ln 2.")
 def test_knowing_nothing_costs_ln_2():
     method = made("dann")
     for p in method.discriminator_parameters():

@@ -111,6 +111,7 @@ def test_the_source_that_cannot_be_told_from_the_target_weighs_most():
     assert (weights.argmax(1) == 2).all()
 
 
+@pytest.mark.trust("limits", "Discriminators that are certain of every image leave DCTN's heads equal votes.")
 def test_certain_discriminators_leave_equal_weights():
     method = certain(made(), [-500.0] * 3)
     weights = method.source_weights(method.encoder(torch.randn(2, 3, 32, 48))[-1])

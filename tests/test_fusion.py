@@ -47,6 +47,7 @@ def test_untrained_gate_is_the_mean():
     torch.testing.assert_close(Fusion("gated", 3, 4)(maps(3)), torch.stack(maps(3)).mean(0))
 
 
+@pytest.mark.trust("limits", "A gate of one source is the identity.")
 def test_gate_of_one_source_is_the_identity():
     torch.testing.assert_close(moved("gated", 1)(maps(1)), maps(1)[0])
 
@@ -55,6 +56,7 @@ def test_gate_of_equal_maps_is_that_map():
     torch.testing.assert_close(moved("gated", 3)(maps(1) * 3), maps(1)[0])
 
 
+@pytest.mark.trust("limits", "Permuting the sources permutes the gate's weights and leaves the fused map.")
 def test_permuting_the_sources_permutes_gate_weights_and_leaves_the_fused_map():
     fusion, inputs, order = moved("gated", 3), maps(3), [2, 0, 1]
     permuted = tuple(inputs[j] for j in order)

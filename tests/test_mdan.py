@@ -50,6 +50,7 @@ def test_every_parameter_learns(name, labels, sources):
     assert silent == []
 
 
+@pytest.mark.trust("limits", "With one source both forms of MDAN are DANN, in gradients and predictions.")
 @pytest.mark.parametrize("name", BOTH)
 def test_one_source_is_dann(name):
     method, batch = made(name, 1, "strength=0.3"), batch_of(toy_task(1))
@@ -77,6 +78,7 @@ def test_the_gradient_is_that_of_the_objective(name):
     assert close(gradients(method.adversary, found), gradients(method.adversary, deltas.mean()))
 
 
+@pytest.mark.trust("limits", "A step of hard MDAN trains the extractor on the worst source alone.")
 def test_hard_trains_the_extractor_on_the_worst_source_alone():
     method, batch = made("mdan_hard", overrides="strength=2"), batch_of(toy_task())
     errors, deltas = terms(method, batch)
@@ -94,6 +96,7 @@ def test_the_domain_loss_decides_between_sources_of_equal_error():
     assert method.weights(errors - 0.05 * deltas).tolist() == [0, 1]
 
 
+@pytest.mark.trust("limits", "Soft MDAN's objective lies above the maximum, by at most log(J)/gamma.")
 @pytest.mark.parametrize("gamma", [0.1, 1, 10, 1e4])
 def test_soft_lies_above_the_maximum_by_at_most_log_j_over_gamma(gamma):
     method = made("mdan_soft", overrides=f"gamma={gamma}")

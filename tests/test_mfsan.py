@@ -37,6 +37,7 @@ def test_every_parameter_learns(sources, labels):
     assert [name for name, p in method.named_parameters() if p.grad is None] == []
 
 
+@pytest.mark.trust("limits", "Domains with the same images have no kernel discrepancy.")
 def test_domains_with_the_same_images_have_no_discrepancy():
     batch = batch_of()
     same = replace(batch, source_images=batch.target.images.expand_as(batch.source_images))

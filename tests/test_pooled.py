@@ -42,6 +42,7 @@ def test_every_parameter_learns(name, sources, labels):
     assert [key for key, p in method.named_parameters() if p.grad is None] == []
 
 
+@pytest.mark.trust("limits", "Source-only never looks at the target: other target images change no gradient.")
 @pytest.mark.parametrize("overrides", ["", "source=1"])
 def test_source_only_never_looks_at_the_target(overrides):
     method, batch = fresh("source_only", overrides=overrides), batch_of()
@@ -107,6 +108,7 @@ def test_a_source_that_does_not_exist_is_one_clear_error(source):
         fresh("source_only", overrides=f"source={source}")
 
 
+@pytest.mark.trust("limits", "A pooled ensemble of one network is pooled training, bit for bit.")
 @pytest.mark.parametrize("labels", [0, 4])
 def test_one_pooled_network_is_source_combine(labels):
     pooled, combine = (fresh(name, 1, labelled=labels > 0) for name in ("pooled_ensemble", "source_combine"))
