@@ -270,9 +270,16 @@ def test_a_killed_batch_goes_on_where_it_was(project):
     (project / "slow").touch()
     killed = start(project)
     wait_for(folder(project, "mstl") / "notebook.ipynb", folder(project, "oracle") / "begun")
-    time.sleep(1)
-    os.killpg(killed.pid, signal.SIGKILL)
+    time.sleep(5)  # until Snakemake, too, knows that the first run is finished
+    batch = psutil.Process(killed.pid)
+    batch.suspend()
+    for process in batch.children(recursive=True):  # nobody reacts while the others die
+        process.suspend()
+    everything = batch.children(recursive=True)
+    for process in (*everything, batch):
+        process.kill()
     killed.wait()
+    assert not psutil.wait_procs(everything, timeout=60)[1]
     assert any((project / ".snakemake/locks").iterdir()), "Snakemake was killed at work"
 
     (project / "slow").unlink()
