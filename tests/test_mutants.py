@@ -59,3 +59,13 @@ def test_modules_and_their_tests_exist():
     for module, tests in mutants.MODULES.items():
         assert (ROOT / "mstl" / f"{module}.py").exists()
         assert all((ROOT / "tests" / f"{test}.py").exists() for test in tests)
+
+
+def test_survivors_of_other_code_are_not_tried_again(tmp_path):
+    code = mutants.fingerprint("nn/reverse")
+    (tmp_path / "survivors.csv").write_text("module,function,line,mutation\nnn/reverse,ramp,9,a  →  b\n")
+    (tmp_path / "mutants.csv").write_text(f"module,code\nnn/reverse,{code}\n")
+    assert mutants.survivors("nn/reverse", tmp_path) == {("ramp", "a  →  b")}
+    (tmp_path / "mutants.csv").write_text("module,code\nnn/reverse,0123\n")
+    with pytest.raises(SystemExit, match="nn/reverse has changed"):
+        mutants.survivors("nn/reverse", tmp_path)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import hashlib
 import importlib.abc
 import importlib.util
 import os
@@ -312,11 +313,21 @@ def try_module(
     print(f"  {killed} of {tested} killed in {time.monotonic() - start:.0f} s", flush=True)
     row = {"module": module, "mutants": len(every), "tested": tested, "killed": killed}
     row |= {"survived": len(survived), "percent": round(100 * killed / tested, 1)}
-    return row | {"tests": " ".join(tests), "seed": seed}, sorted(survived, key=lambda mutant: mutant.line)
+    row |= {"tests": " ".join(tests), "seed": seed, "code": fingerprint(module)}
+    return row, sorted(survived, key=lambda mutant: mutant.line)
+
+
+def fingerprint(module: str) -> str:
+    """Hash of a module as its parser sees it."""
+    tree = ast.parse((ROOT / "mstl" / f"{module}.py").read_text(encoding="utf-8"))
+    return hashlib.blake2b(ast.unparse(tree).encode(), digest_size=6).hexdigest()
 
 
 def survivors(module: str, out: Path) -> set[tuple[str, str]]:
     """Function and mutation of the mutants that survived when the module was tried last."""
+    table = pd.read_csv(out / "mutants.csv", dtype=str).set_index("module")
+    if module not in table.index or table.loc[module, "code"] != fingerprint(module):
+        sys.exit(f"error: {module} has changed since its mutants were tried; try them without --again")
     table = pd.read_csv(out / "survivors.csv", keep_default_na=False)
     table = table[table["module"] == module]
     return set(zip(table["function"], table["mutation"], strict=True))
