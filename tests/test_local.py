@@ -429,3 +429,7 @@ def test_too_few_cars_say_how_many_and_which_source_is_empty(tmp_path, recipe):
         r"\(source '.+' is empty\); use data with more cars$",
     ):
         local_task("studio", recipe, size=SIZE, data_dir=path, cache_dir=tmp_path / "cache")
+
+
+def test_sources_of_views_are_named_after_their_side(make):
+    assert [source.name for source in make("views").sources] == list(VIEWS)
