@@ -275,6 +275,7 @@ def check_text(text: str) -> bool:
         assert str(error).startswith("car_01: ") and str(error).isprintable() and len(str(error)) < 300
         return False
     assert mask.dtype == np.uint8 and mask.shape == (HEIGHT, WIDTH) and set(np.unique(mask)) <= {0, 1}
+    assert all(word.isascii() and word.isdigit() for word in text.split())
     numbers = [int(word) for word in text.split()]
     assert mask.sum() == sum(numbers[1::2])
     assert np.array_equal(decode_rle(encode_rle(mask), HEIGHT, WIDTH), mask)
@@ -291,6 +292,12 @@ def check_mask(mask: np.ndarray) -> None:
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_a_mask_or_one_clear_error(text):
     check_text(text)
+
+
+@pytest.mark.parametrize("text", ["1 ٣", "1 ２", "1 ²", "1 1_0", "+1 2", "1 2.0", "1 0x2", "1,2", "1 2\0"])
+def test_digits_of_other_scripts_and_python_s_own_forms_are_no_numbers(text):
+    with pytest.raises(InputError, match="integers only"):
+        decode_rle(text, HEIGHT, WIDTH)
 
 
 @given(MASKS)

@@ -147,7 +147,7 @@ def fetch(address: str, file: Path) -> None:
     """Download ``address`` to ``file``, over HTTPS from the first to the last redirection.
 
     Raises:
-        InputError: another protocol, no network, no such page, 1 GiB exceeded, or no byte for a minute.
+        InputError: another protocol, no network, no such page, more than 1 GiB, an hour, a minute of silence.
     """
     _check_protocol(address)
 
@@ -183,9 +183,9 @@ class _Limited:
     def write(self, chunk: bytes) -> None:
         self._left -= len(chunk)
         if self._left < 0 or time.monotonic() > self._end:
+            spent = f"{MOST_BYTES:,} bytes" if self._left < 0 else f"{MOST_SECONDS:,} seconds"
             raise InputError(
-                f"cannot download {self._address}: more than {MOST_BYTES:,} bytes or {MOST_SECONDS:,} "
-                "seconds; give the data's folder by data_dir"
+                f"cannot download {self._address}: more than {spent}; give the data's folder by data_dir"
             )
         self._file.write(chunk)
 
