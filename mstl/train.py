@@ -481,15 +481,15 @@ def _refuse_other_settings(path: Path, found: Any, wanted: dict[str, Any]) -> No
 
 def _keep_lines_until(metrics: Path, step: int) -> None:
     """Drop lines written after the checkpoint that training goes on from: those steps come again."""
-    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() and step else []
+    lines = metrics.read_bytes().splitlines() if metrics.exists() and step else []
     kept = []
     for line in lines:
         try:
             entry = json.loads(line)
-        except json.JSONDecodeError:  # half a line, from a run that was killed
+            if entry["step"] <= step:
+                kept.append(line.decode("utf-8"))
+        except (ValueError, LookupError, TypeError):  # half a line, from a run that was killed
             break
-        if entry["step"] <= step:
-            kept.append(line)
     with replacing(metrics) as temporary:
         temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 

@@ -218,6 +218,16 @@ def test_a_tampered_checkpoint_is_refused_by_resuming(run, kind):
     assert not (folder / "manifest.json").exists()
 
 
+@pytest.mark.parametrize("line", [b"", b"\xff\xfe", b"7", b"[]", b'{"loss": 1}', b'{"step": "x"}', b"{"])
+def test_metrics_that_are_none_end_where_they_begin_when_a_run_goes_on(run, line):
+    folder, config = run
+    (folder / "manifest.json").unlink()
+    whole = (folder / "metrics.jsonl").read_bytes()
+    (folder / "metrics.jsonl").write_bytes(whole + line + b"\n")
+    train(config, task=toy_task(labels=4))
+    assert (folder / "metrics.jsonl").read_bytes() == whole
+
+
 @pytest.mark.parametrize("kind", ["bomb", "plain pickle", "empty"])
 def test_a_foreign_checkpoint_runs_nothing_in_a_run(run, kind, tmp_path):
     folder, config = run

@@ -16,6 +16,7 @@ from hypothesis.extra.numpy import arrays
 from test_carparts import SIDE, carparts_folder
 from test_folder import save_pair
 
+import sweep_file
 from mstl import results
 from mstl.data import carparts, decode_rle, encode_rle, folder
 from mstl.data.carvana import read_rle_table
@@ -106,6 +107,30 @@ def test_any_bytes_are_rows_or_one_clear_error(tmp_path, content):
             assert str(error).isprintable()
         else:
             assert all(len(cells) == 2 for _, cells in rows)
+
+
+# Sweeps
+
+
+@pytest.mark.trust("hostile input", "a sweep file cannot run code, and what is no sweep is one clear error")
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"!!python/object/apply:builtins.open [ran, w]",
+        b"[" * 5000,
+        b"\xff",
+        b"a: &a [x]\nb: *a",
+        b"- 1",
+        b"\0",
+    ],
+    ids=["code", "deep", "bytes", "keys", "list", "nul"],
+)
+def test_what_is_no_sweep_is_one_clear_error(tmp_path, monkeypatch, content):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.yaml").write_bytes(content)
+    with pytest.raises(InputError, match=r"x\.yaml") as error:
+        sweep_file.read(tmp_path / "x.yaml")
+    assert str(error.value).isprintable() and not (tmp_path / "ran").exists()
 
 
 # COCO

@@ -175,7 +175,7 @@ def check(sweep: Sweep) -> None:
 def _document(path: Path) -> dict[str, Any]:
     try:
         top = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} cannot be read as YAML: {reason}") from None
     if not isinstance(top, dict):
