@@ -205,20 +205,25 @@ train(TrainConfig(profile="tiny", labels=4, precision="32-true", device="cpu", o
 
 @pytest.mark.long
 @pytest.mark.trust(
-    "equalities", "one and two threads give the same weights and the same scores of every image"
+    "equalities",
+    "two runs with two threads are equal in every byte of weights and scores; one thread differs from "
+    "them by rounding: weights by less than 1e-3, scores by less than 0.001",
 )
-def test_the_number_of_threads_does_not_change_the_table(tmp_path, record_property):
+def test_the_number_of_threads_changes_only_rounding(tmp_path, record_property):
+    # Why not nothing: sums that threads share, as in a convolution's weight gradient, are cut otherwise.
     folders = []
-    for threads in (1, 2):
-        out = str(tmp_path / str(threads))
+    for name, threads in (("one", 1), ("two", 2), ("again", 2)):
+        out = str(tmp_path / name)
         code = THREADS.format(tests=str(Path(__file__).parent), threads=threads, out=out)
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         subprocess.run([sys.executable, "-c", code], check=True, env=environment)
         folders.append(tiny(Path(out), "mstl", steps=None).folder)
-    one, two = map(weights, folders)
-    apart = distance(*(flat(w.values()) for w in (one, two)))
-    record_property("relative distance of the weights", apart)
-    tables = [pd.read_csv(folder / "images.csv", dtype=str) for folder in folders]
-    equal = tables[0].equals(tables[1])
-    record_property("rows that differ", int((tables[0] != tables[1]).fillna(False).any(axis=1).sum()))
-    assert equal and apart == 0
+    one, two, again = (flat(weights(folder).values()) for folder in folders)
+    tables = [(folder / "images.csv").read_bytes() for folder in folders]
+    assert torch.equal(two, again) and tables[1] == tables[2]
+
+    scores = [pd.read_csv(folder / "images.csv") for folder in folders[:2]]
+    off = float((scores[0]["dice"] - scores[1]["dice"]).abs().max())
+    record_property("relative distance of the weights", distance(one, two))
+    record_property("largest difference of a score", off)
+    assert distance(one, two) < 1e-3 and off < 1e-3

@@ -85,6 +85,17 @@ def test_gradient_is_the_derivative(estimator):
     )
 
 
+@pytest.mark.parametrize("estimator", ["unbiased", "linear", "linear_pairs"])
+def test_a_bandwidth_made_from_the_data_is_no_way_for_the_gradient(estimator):
+    measured = XLEARN(squared_distances(torch.cat((S, T))))
+
+    def gradient(bandwidths):
+        x = S.clone().requires_grad_()
+        return torch.autograd.grad(mmd2(x, T, bandwidths, estimator), x)[0]
+
+    torch.testing.assert_close(gradient(XLEARN), gradient(measured), rtol=1e-12, atol=0)
+
+
 def test_equal_samples_have_distance_zero_and_a_finite_gradient():
     x = torch.ones(4, 3, requires_grad=True)
     value = mmd2(x, torch.ones(5, 3), XLEARN) + moment_distance((x,), torch.ones(5, 3))
