@@ -9,6 +9,7 @@ from small import batch_of, gradients
 
 from mstl.errors import InputError
 from mstl.methods import METHODS, build
+from mstl.methods.adversary import gradient_ratio
 from mstl.nn import domain_loss, ramp, segmentation_loss
 
 SMALL = "depth=3"
@@ -170,6 +171,21 @@ def test_observing_changes_nothing():
     assert seen["gradient_ratio"] > 0
     assert all(torch.equal(v, method.state_dict()[k]) for k, v in before.items())
     assert all(p.grad is None for p in method.parameters())
+
+
+def test_the_gradient_ratio_counts_a_weight_that_a_loss_does_not_reach_as_zero():
+    shared, of_task, of_adversary = (torch.ones((), requires_grad=True) for _ in range(3))
+    ratio = gradient_ratio(
+        3 * shared + 4 * of_adversary, 6 * shared + 8 * of_task, [shared, of_task, of_adversary]
+    )
+    assert ratio.item() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"target_only", "oracle"}))
+def test_without_target_masks_domains_normalised_apart_can_be_observed(name):
+    method = build(name, 3, False, f"{SMALL} norm=domain", width=4).train()
+    seen = method.observe(batch_of(toy_task(labels=0)), 0.5)
+    assert all(value.isfinite() for value in seen.values())
 
 
 def test_unsynchronised_sub_networks_draw_their_own_target_and_do_not_fuse():

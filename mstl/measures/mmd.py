@@ -14,9 +14,11 @@ Bandwidths that follow the data are functions of the joined sample's squared dis
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from mstl.errors import InputError
 
@@ -25,12 +27,33 @@ Bandwidths = float | Sequence[float] | Tensor | Callable[[Tensor], Tensor]
 ESTIMATORS = ("unbiased", "biased", "linear", "linear_pairs")
 
 
+class _SquaredDistances(torch.autograd.Function):
+    """Distances and their gradient by one matrix product each: G of the distances gives
+    2·(diag(S 1) − S)·z with S = G + Gᵀ; a Gram matrix differentiated by rote takes two."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(z: Tensor) -> Tensor:
+        gram = z @ z.T
+        squares = gram.diagonal().clone()
+        return gram.mul_(-2).add_(squares[:, None]).add_(squares).clamp_min_(0)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        (z,) = ctx.saved_tensors
+        symmetric = gradient + gradient.T
+        return 2 * (symmetric.sum(1, keepdim=True) * z - symmetric @ z)
+
+
 def squared_distances(z: Tensor) -> Tensor:
     """|z_i − z_j|² of all rows, from one Gram matrix: (n, d) → (n, n), diagonal exactly 0."""
-    z = z - z.mean(0).detach()  # distances do not change, and small ones keep their digits
-    gram = z @ z.T
-    squares = gram.diagonal()
-    return (squares[:, None] + squares[None] - 2 * gram).clamp_min(0)
+    # Distances do not change, and small ones keep their digits.
+    return _SquaredDistances.apply(z - z.mean(0).detach())
 
 
 def mean_bandwidths(
@@ -53,6 +76,7 @@ def mean_bandwidths(
         # All rows equal: any bandwidth gives the right distance, 0, except 0 itself.
         return distances.new_tensor(multipliers) * mean.clamp_min(torch.finfo(distances.dtype).eps)
 
+    bandwidths.multipliers = tuple(multipliers)
     return bandwidths
 
 
@@ -117,11 +141,8 @@ def jmmd2(
         kernel = torch.ones((), dtype=joined[0].dtype, device=joined[0].device)
         for z, layer in zip(joined, bandwidths, strict=True):
             distances = squared_distances(z)
-            kernel = kernel * _kernel(distances, _resolve(layer, distances.detach()))
-        within_x, within_y, between = kernel[:n, :n], kernel[n:, n:], kernel[:n, n:]
-        if estimator == "biased":
-            return within_x.mean() + within_y.mean() - 2 * between.mean()
-        return _off_diagonal_mean(within_x) + _off_diagonal_mean(within_y) - 2 * between.mean()
+            kernel = kernel * _kernel(distances, _resolve(layer, distances.detach()), _doublings(layer))
+        return (kernel * _pair_weights(n, m, estimator == "unbiased", kernel)).sum()
 
 
 def _linear(joined: Sequence[Tensor], bandwidths: Sequence[Bandwidths], n: int, m: int, ring: bool) -> Tensor:
@@ -133,13 +154,51 @@ def _linear(joined: Sequence[Tensor], bandwidths: Sequence[Bandwidths], n: int, 
     kernel = torch.ones((), dtype=joined[0].dtype, device=joined[0].device)
     for z, layer in zip(joined, bandwidths, strict=True):
         chosen = _resolve(layer, squared_distances(z.detach()) if callable(layer) else z)
-        kernel = kernel * _kernel((z[left] - z[right]).square().sum(-1), chosen)
+        kernel = kernel * _kernel((z[left] - z[right]).square().sum(-1), chosen, _doublings(layer))
     within_x, within_y, forth, back = kernel
     return (within_x + within_y - forth - back).mean()
 
 
-def _kernel(distances: Tensor, bandwidths: Tensor) -> Tensor:
-    return sum(torch.exp(-distances / bandwidth) for bandwidth in bandwidths)
+class _KernelSum(torch.autograd.Function):
+    """Σ_b exp(−distance/b) and its slope −Σ_b exp(−distance/b)/b, in place as far as possible.
+
+    Where every bandwidth is half the next, each kernel is the square of the next one.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(distances: Tensor, bandwidths: Tensor, doubling: bool) -> tuple[Tensor, Tensor]:
+        rates = -bandwidths.reciprocal().flip(0)
+        kernel = (distances * rates[0]).exp_()
+        total, slope = kernel.clone(), kernel * rates[0]
+        for rate in rates[1:]:
+            kernel = kernel.square_() if doubling else (distances * rate).exp_()
+            total.add_(kernel)
+            slope.addcmul_(kernel, rate)
+        return total, slope
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple[Tensor, Tensor, bool], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
+        return gradient * ctx.saved_tensors[0], None, None
+
+
+def _kernel(distances: Tensor, bandwidths: Tensor, doubling: bool) -> Tensor:
+    return _KernelSum.apply(distances, bandwidths, doubling)[0]
+
+
+def _doublings(bandwidths: Bandwidths) -> bool:
+    """Whether every bandwidth is known to be half the next; tensors are not asked, which would wait for them."""
+    known = getattr(bandwidths, "multipliers", bandwidths)
+    if not isinstance(known, list | tuple):
+        return False
+    return all(2 * one == other for one, other in pairwise(known))
 
 
 def _resolve(bandwidths: Bandwidths, like: Tensor) -> Tensor:
@@ -154,9 +213,12 @@ def _resolve(bandwidths: Bandwidths, like: Tensor) -> Tensor:
     return bandwidths.detach().to(like).reshape(-1)
 
 
-def _off_diagonal_mean(kernel: Tensor) -> Tensor:
-    n = len(kernel)
-    return (kernel.sum() - kernel.diagonal().sum()) / (n * (n - 1))
+def _pair_weights(n: int, m: int, unbiased: bool, like: Tensor) -> Tensor:
+    """What each pair of the joined sample counts: (n + m, n + m), of means within and between the samples."""
+    weights = like.new_full((n + m, n + m), -1 / (n * m))
+    weights[:n, :n] = 1 / (n * (n - unbiased))
+    weights[n:, n:] = 1 / (m * (m - unbiased))
+    return weights.fill_diagonal_(0) if unbiased else weights
 
 
 def _check(

@@ -105,13 +105,14 @@ def gradient_ratio(adversarial: Tensor, task: Tensor, weights: Iterable[nn.Param
 
     The size of the reversed and scaled gradient against that of the segmentation losses, over the weights of
     the extractors: far below 0.1 no game is played, near 1 the adversary rules. It is not taken at the
-    features, because the decoder reaches the extractor through skip connections, too.
+    features, because the decoder reaches the extractor through skip connections, too. A weight that a loss
+    does not reach, of the target's own normalisation without target labels for instance, counts as 0 there.
     """
     weights = list(weights)
-    of_task = torch.autograd.grad(task, weights, retain_graph=True)
-    of_adversary = torch.autograd.grad(adversarial, weights)
+    of_task = torch.autograd.grad(task, weights, retain_graph=True, allow_unused=True)
+    of_adversary = torch.autograd.grad(adversarial, weights, allow_unused=True)
     return _norm(of_adversary) / _norm(of_task).clamp(min=1e-12)
 
 
-def _norm(gradients: Iterable[Tensor]) -> Tensor:
-    return torch.stack([g.float().square().sum() for g in gradients]).sum().sqrt()
+def _norm(gradients: Iterable[Tensor | None]) -> Tensor:
+    return torch.stack([g.float().square().sum() for g in gradients if g is not None]).sum().sqrt()
