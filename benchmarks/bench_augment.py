@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import tyro
+from noise import domain, task
 from torch.utils.benchmark import Timer
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -21,8 +21,6 @@ from torchvision.transforms.v2 import functional as kernels
 
 from mstl.data.augment import Augment, Draw, to_float, transform
 from mstl.data.batches import Batches, stream_generator
-from mstl.data.domain import Domain
-from mstl.data.task import Task
 
 
 @dataclass
@@ -71,17 +69,6 @@ def by_kernels(images: torch.Tensor, masks: torch.Tensor, draw: Draw) -> list[to
         image = kernels.adjust_saturation(image, float(draw.saturation[i]))
         results += [image, mask]
     return results
-
-
-def domain(name: str, n: int, height: int, width: int) -> Domain:
-    """Noise: the cost does not depend on the picture."""
-    return Domain(
-        name,
-        images=torch.randint(0, 256, (n, 3, height, width), dtype=torch.uint8),
-        masks=torch.randint(0, 2, (n, 1, height, width), dtype=torch.uint8),
-        groups=np.arange(n).astype(str),
-        views=np.zeros(n, dtype=np.int64),
-    )
 
 
 def fastest(rows: dict[str, tuple[str, dict]], config: Config) -> dict[str, float]:
@@ -136,14 +123,7 @@ def main(config: Config) -> None:
     for name, value in times.items():
         print(f"  {name:<46}{value:8.2f} ms {value / base:7.1f}×")
 
-    task = Task(
-        "benchmark",
-        sources=tuple(domain(f"source {j}", 200 + 50 * j, *size) for j in range(config.sources)),
-        labelled=domain("labelled", 8, *size),
-        unlabelled=domain("unlabelled", 400, *size),
-        validation=domain("validation", 2, *size),
-        test=domain("test", 2, *size),
-    )
+    whole = task(config.sources, size, images=400)
     print(f"a step's batches, J = {config.sources}, 8 images per source, 8 target images")
     options = {
         "gather only": {"augment": Augment.none()},
@@ -151,7 +131,7 @@ def main(config: Config) -> None:
         "a target batch per sub-network": {"synchronised": False},
     }
     steps = {
-        row: ("next(batches)", {"batches": Batches(task, device=config.device, **chosen)})
+        row: ("next(batches)", {"batches": Batches(whole, device=config.device, **chosen)})
         for row, chosen in options.items()
     }
     for row, value in fastest(steps, config).items():

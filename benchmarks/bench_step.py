@@ -1,77 +1,66 @@
 """How much does a training step cost beyond the arithmetic of its networks?
 
-    python benchmarks/bench_step.py [--width 16] [--repeat 7]
+    python benchmarks/bench_step.py [--profile quick] [--rounds 9] [--quick]
 
-``step`` is `Trainer.update`: draw and augment a batch, gather, forward, backward, every optimiser, the extra
-discriminator updates, averaged weights. ``bare`` is the forward, backward and optimiser steps of the same
-networks on one batch that is already there. Both run in turn, in one thread; medians of blocks of steps.
+``step`` is `Trainer.update` and the record of its losses: draw and augment a batch, gather, forward, backward,
+every optimiser, the extra discriminator updates, averaged weights. ``bare`` is the forward, backward and
+optimiser steps of the same networks on one batch that is already there. They take turns, in one thread.
+What the difference is made of is measured beside it, piece by piece.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
-import time
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-
-from mstl.config import TrainConfig
-from mstl.train import Trainer
-
-
-def bare_step(trainer: Trainer, batch) -> None:
-    """What no engine can avoid: the networks' own arithmetic."""
-    method = trainer.method
-    with trainer.fabric.autocast():
-        losses = method.losses(batch, 0.5)
-    for optimiser in trainer.optimisers:
-        optimiser.zero_grad()
-    torch.stack(tuple(losses.values())).sum().backward()
-    for optimiser in trainer.optimisers:
-        optimiser.step()
-    for _ in range(method.discriminator_updates):
-        trainer.optimisers[1].zero_grad()
-        with trainer.fabric.autocast():
-            extra = method.discriminator_losses(batch, 0.5)
-        torch.stack(tuple(extra.values())).sum().backward()
-        trainer.optimisers[1].step()
-
-
-def seconds(work, steps: int) -> float:
-    """Wall time of one of ``steps`` calls."""
-    start = time.perf_counter()
-    for _ in range(steps):
-        work()
-    return (time.perf_counter() - start) / steps
+from bare import bare_step, prepared
+from rounds import alternate, ratios
+from table import Table
 
 
 def main() -> None:
-    """Measure every method and print a line each."""
-    options = argparse.ArgumentParser(
+    """Measure and write the table."""
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options.add_argument("--width", type=int)
-    options.add_argument("--repeat", type=int, default=7)
-    options.add_argument("--steps", type=int, default=3)
-    chosen = options.parse_args()
+    parser.add_argument("--profile", default="quick")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--quick", action="store_true", help="the profile tiny and one round")
+    options = parser.parse_args()
+    profile, rounds = ("tiny", 1) if options.quick else (options.profile, options.rounds)
     torch.set_num_threads(1)
-    print(f"{'method':<16}{'step ms':>10}{'bare ms':>10}{'step/bare':>11}   (asked: at most 1.10)")
-    for method in ("mstl", "source_combine"):
-        config = TrainConfig(method=method, width=chosen.width)
-        trainer = Trainer(config, config.task())
-        batch = next(trainer.batches)
-        trainer.update()
-        bare_step(trainer, batch)
-        ours, bare = [], []
-        for _ in range(chosen.repeat):
-            ours.append(seconds(trainer.update, chosen.steps))
-            bare.append(seconds(lambda: bare_step(trainer, batch), chosen.steps))  # noqa: B023
-        ratio = statistics.median(o / b for o, b in zip(ours, bare, strict=True))
-        o, b = 1e3 * statistics.median(ours), 1e3 * statistics.median(bare)
-        print(f"{method:<16}{o:>10.1f}{b:>10.1f}{ratio:>11.3f}", flush=True)
+    table = Table("step")
+    for method in ("mstl", "mstl_plus", "source_combine"):
+        trainer, batch = prepared(profile=profile, method=method)
+        # The teacher of MSTL-plus is part of its arithmetic: the bare step gets a batch it has labelled.
+        batch = trainer._taught(batch)
+        works = {
+            "step": lambda: trainer.record.add(trainer.update()),  # noqa: B023
+            "bare": lambda: bare_step(trainer, batch),  # noqa: B023
+        }
+        if method == "mstl":
+            works |= {
+                "gather and augment a batch": lambda: next(trainer.batches),  # noqa: B023
+                "average the weights": lambda: trainer.averaged.update_parameters(trainer.method),  # noqa: B023
+            }
+        if method == "mstl_plus":
+            works["ask the teacher"] = lambda: trainer._taught(batch)  # noqa: B023
+        times = alternate(works, rounds, block=1.0)
+        bar = "<= 1.05" if method != "mstl_plus" else ""
+        table.add(
+            "step over bare compute",
+            ratios(times["step"], times["bare"]),
+            at=method,
+            bar=bar,
+            better="lower",
+            note="the teacher's forward pass is not in the bare step" if method == "mstl_plus" else "",
+        )
+        for name, taken in times.items():
+            share = [t / b for t, b in zip(taken, times["bare"], strict=True)]
+            table.add(f"{name}, time", [1e3 * t for t in taken], "ms", at=method, better="lower")
+            if name not in ("step", "bare"):
+                table.add(f"{name}, share of bare compute", share, "share", at=method, better="lower")
+    table.write()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from mstl.errors import InputError
 
@@ -173,7 +172,7 @@ class _KernelSum(torch.autograd.Function):
         kernel = (distances * rates[0]).exp_()
         total, slope = kernel.clone(), kernel * rates[0]
         for rate in rates[1:]:
-            kernel = kernel.square_() if doubling else (distances * rate).exp_()
+            kernel = kernel.mul_(kernel) if doubling else (distances * rate).exp_()
             total.add_(kernel)
             slope.addcmul_(kernel, rate)
         return total, slope
@@ -181,12 +180,14 @@ class _KernelSum(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx, inputs: tuple[Tensor, Tensor, bool], output: tuple[Tensor, Tensor]) -> None:
         ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(output[1])
+        ctx.save_for_backward(*inputs[:2], output[1])
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
-        return gradient * ctx.saved_tensors[0], None, None
+        distances, bandwidths, slope = ctx.saved_tensors
+        if torch.is_grad_enabled():  # for a second derivative the slope has to remember where it came from
+            slope = sum(torch.exp(-distances / bandwidth) / -bandwidth for bandwidth in bandwidths)
+        return gradient * slope, None, None
 
 
 def _kernel(distances: Tensor, bandwidths: Tensor, doubling: bool) -> Tensor:
@@ -194,7 +195,7 @@ def _kernel(distances: Tensor, bandwidths: Tensor, doubling: bool) -> Tensor:
 
 
 def _doublings(bandwidths: Bandwidths) -> bool:
-    """Whether every bandwidth is known to be half the next; tensors are not asked, which would wait for them."""
+    """Whether every bandwidth is known to be half the next; asking a tensor would be to wait for it."""
     known = getattr(bandwidths, "multipliers", bandwidths)
     if not isinstance(known, list | tuple):
         return False
