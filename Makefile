@@ -80,8 +80,8 @@ format: $(READY) ## let ruff correct the style
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
 
-bench: $(READY) ## measure what the speed claims say
-	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(ONE_THREAD) $(PY) $$file; done
+bench: $(READY) ## measure what the speed claims say, and compare with benchmarks/baseline.json
+	@$(ONE_THREAD) $(PY) benchmarks
 
 mutants: $(READY) ## plant small faults and see whether the tests notice (half an hour on one core)
 	@$(ONE_THREAD) $(PY) workflow/mutants.py --jobs $(JOBS)

@@ -2,7 +2,7 @@
 
     python benchmarks/bench_step.py [--profile quick] [--rounds 9] [--quick]
 
-``step`` is `Trainer.update` and the record of its losses: draw and augment a batch, gather, forward, backward,
+``step`` is `Trainer.update` and the record of its losses: draw and augment a batch, forward, backward,
 every optimiser, the extra discriminator updates, averaged weights. ``bare`` is the forward, backward and
 optimiser steps of the same networks on one batch that is already there. They take turns, in one thread.
 What the difference is made of is measured beside it, piece by piece.
@@ -52,6 +52,7 @@ def main() -> None:
             ratios(times["step"], times["bare"]),
             at=method,
             bar=bar,
+            why="what the engine adds is averaging the weights, drawing and augmenting a batch",
             better="lower",
             note="the teacher's forward pass is not in the bare step" if method == "mstl_plus" else "",
         )

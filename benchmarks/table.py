@@ -57,6 +57,7 @@ class Table:
         bar: str = "",
         better: str = "",
         note: str = "",
+        why: str = "",
     ) -> float:
         """Keep and print the median of ``values`` with the lowest and the highest; returns the median.
 
@@ -67,12 +68,15 @@ class Table:
             at: the value of what was varied.
             bar: ``">= 3"`` or ``"<= 1.05"``; it also says what is better.
             better: "higher" or "lower", where there is no bar.
-            note: for instance why a bar is missed.
+            note: what else to know.
+            why: the reason, if the bar is missed.
         """
         values = [float(value) for value in values]
         median = statistics.median(values)
         if bar:
             better = "higher" if bar.startswith(">") else "lower"
+        if bar and why and not reached(median, bar):
+            note = f"{note}; {why}" if note else why
         row = {"quantity": quantity, "at": at, "value": f"{median:.4g}", "unit": unit}
         row |= {"low": f"{min(values):.4g}", "high": f"{max(values):.4g}", "rounds": len(values)}
         self.rows.append(row | {"bar": bar, "better": better, "note": note} | self._origin)

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
+import textbook_mmd
 import torch
 
 from mstl.measures import jmmd2, mean_bandwidths, mmd2
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
-
-import textbook_mmd
 
 DOUBLING, OTHER = (0.25, 0.5, 1.0, 2.0), (0.3, 1.0, 2.0)
 
