@@ -56,7 +56,7 @@ def arguments() -> argparse.Namespace:
         "--cores",
         type=int,
         nargs="+",
-        default=[1, 2],
+        default=[1],
         help="threads of each loop, and its cores in all; the first for the time to a Dice",
     )
     parser.add_argument("--steps", type=int, default=6, help="steps timed in one turn")
