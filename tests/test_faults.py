@@ -52,6 +52,14 @@ def at(step: int, act) -> None:
     return on_log
 
 
+@pytest.fixture(autouse=True)
+def sigint_is_heard():
+    """A shell starts what runs in its background with SIGINT ignored, and then nobody could test it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
     """The folder of a run that nothing disturbed."""

@@ -356,5 +356,13 @@ def test_a_notebook_killed_while_it_is_saved_is_whole_or_absent(tmp_path, record
 
 
 def outputs(path: Path) -> list:
+    """What each cell printed and showed; a stream is one text, in however many messages it came."""
     notebook = nbformat.read(path, as_version=4)
-    return [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
+    cells = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
+    return [
+        (
+            {name: "".join(o.text for o in cell if o.get("name") == name) for name in ("stdout", "stderr")},
+            [o for o in cell if o.output_type != "stream"],
+        )
+        for cell in cells
+    ]
