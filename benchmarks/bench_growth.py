@@ -76,14 +76,11 @@ def trainer(sources: int, side: int, batch: int) -> Trainer:
 
 
 def steps(table: Table, what: str, points: Sequence[int], make, rounds: int) -> None:
-    """Step time over the points of one quantity, and its exponent."""
-    taken = []
-    for point in points:
-        made = make(point)
-        times = alternate({"step": made.update}, rounds, block=0.3)["step"]
-        taken.append(times)
-        table.add(f"step time over {what}", [1e3 * t for t in times], "ms", at=point, better="lower")
-    fitted(table, f"step time over {what}", points, taken)
+    """Step time over the points of one quantity, which take turns, and its exponent."""
+    times = alternate({point: make(point).update for point in points}, rounds, block=0)
+    for point, taken in times.items():
+        table.add(f"step time over {what}", [1e3 * t for t in taken], "ms", at=point, better="lower")
+    fitted(table, f"step time over {what}", points, list(times.values()))
 
 
 def fitted(table: Table, what: str, points: Sequence[int], taken: list[list[float]]) -> None:
@@ -108,10 +105,11 @@ def gathering(table: Table, points: Sequence[int], rounds: int) -> None:
             opened.append([seconds(lambda: store.read(file)) for _ in range(rounds)])  # noqa: B023
             mapped = store.read(file)
             times = alternate(
-                {"memory": lambda: gather(pixels), "file": lambda: gather(mapped)},  # noqa: B023
+                {"memory": lambda: gather(pixels), "file": lambda pixels=mapped: gather(pixels)},  # noqa: B023
                 rounds,
                 block=0.05,
             )
+            del mapped  # pages that somebody has mapped are not thrown out
             times["cold file"] = [cold(file) for _ in range(rounds)]
         for way, values in times.items():
             ways[way].append(values)

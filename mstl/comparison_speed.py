@@ -14,6 +14,7 @@ from mstl.errors import InputError
 from mstl.plots import PALETTE
 
 NAMES = ("train", "mmd", "step", "limit", "growth", "start", "levers")
+LONG = ("dice",)  # minutes of training, which not every `make bench` has to wait for
 COLUMNS = ("quantity", "at", "value", "unit", "low", "high", "bar", "note", "device", "commit", "command")
 LOOPS = {
     "plain loop": ("s", PALETTE[5]),
@@ -26,13 +27,14 @@ FAR = 5.0  # times better than asked; what lies beyond is written as a number
 
 
 def load(folder: str | Path) -> pd.DataFrame:
-    """All tables of ``make bench`` below one another, with the column ``table``.
+    """All tables of ``make bench`` below one another, with a column ``table``; those of `LONG` may be missing.
 
     Raises:
         InputError: a table is missing or lacks a column.
     """
     tables = []
-    for name in NAMES:
+    long = tuple(name for name in LONG if (Path(folder) / f"{name}.csv").exists())
+    for name in NAMES + long:
         path = Path(folder) / f"{name}.csv"
         try:
             loaded = pd.read_csv(path, dtype={"at": str, "commit": str, "bar": str, "note": str})
@@ -92,6 +94,18 @@ def values_table(rows: pd.DataFrame) -> pd.DataFrame:
         rounds=rows["low"].map("{:.3g}".format) + " to " + rows["high"].map("{:.3g}".format),
     )
     return shown[["quantity", "at", "median", "rounds", "note"]].set_index("quantity")
+
+
+def time_to_dice(rows: pd.DataFrame) -> str:
+    """The table of `benchmarks/bench_dice.py` in Markdown, or that it was not measured."""
+    shown = rows[rows["table"] == "dice"]
+    if shown.empty:
+        return "*Not measured on this machine yet: `python benchmarks/bench_dice.py`.*"
+    lines = ["| Quantity | Median (runs from, to) | |", "|---|---:|---|"]
+    for row in shown.itertuples():
+        value = f"{row.value:.3g} {row.unit} ({row.low:.3g} to {row.high:.3g})"
+        lines.append(f"| {row.quantity} | {value} | {row.note} |")
+    return "\n".join(lines)
 
 
 def commands(rows: pd.DataFrame) -> pd.DataFrame:
@@ -173,18 +187,19 @@ def growth(rows: pd.DataFrame) -> Figure:
 
 
 def store(rows: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Time to gather a batch, and to open the store, over the number of images."""
+    """Time to gather a batch, and to open the store, over the number of images; of what was measured."""
     ax = ax or plt.subplots(figsize=(7, 3.4))[1]
     for way, (marker, shade) in STORES.items():
         measured = choose(rows, "growth", "gathering 32 images")
         measured = measured[measured["quantity"].str.endswith(f"from {way}")]
-        _line(ax, measured, shade, marker, f"gather a batch, from {way}")
+        if len(measured):
+            _line(ax, measured, shade, marker, f"gather a batch, from {way}")
     opening = choose(rows, "growth", "opening the store")
     _line(ax, opening, GREY, "^", "open the store, checksum of every pixel")
     full = choose(rows, "growth", "images that fill")["value"].iloc[0]
     ax.axvline(full, color=GREY, ls=":", lw=1)
-    ax.annotate("memory full", (full, 1), xycoords=("data", "axes fraction"), xytext=(-4, -12),
-                textcoords="offset points", ha="right", fontsize=9, color=GREY)  # fmt: skip
+    place = {"xycoords": ("data", "axes fraction"), "xytext": (-4, 5), "textcoords": "offset points"}
+    ax.annotate("memory full", (full, 0), ha="right", fontsize=9, color=GREY, **place)
     ax.set(xscale="log", yscale="log", xlabel="images in the store", ylabel="milliseconds")
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return ax

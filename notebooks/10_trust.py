@@ -216,4 +216,4 @@ made.rename("with").to_frame()
 # look at each survivor.
 # ```
 #
-# **Next:** {doc}`../book/howto/own-method`
+# **Next:** {doc}`11_cost`

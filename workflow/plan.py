@@ -24,7 +24,7 @@ from mstl.provenance import method_modules, training_code
 NOTEBOOKS = Path("notebooks")
 PACKAGE = Path("mstl")
 EXECUTED = Path("_build/notebooks")
-TRUST = "trust"  # folder of what the tests found, beside the folders of results
+TRUST, BENCH = "trust", "bench"  # folders of what tests and benchmarks found, beside those of results
 DATA_FILES = {".jpg", ".jpeg", ".png", ".gif", ".csv", ".json", ".sha256"}
 
 
@@ -125,7 +125,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
             parameters = {"data": data}
             # The tables about to be made are inputs of the rule; those of other data lie there already.
             kept = [f for f in results.parent.glob("*/*.csv") if not config["train"] or f.parent != results]
-            tables = _digests(f for f in kept if f.parent.name != TRUST)
+            tables = _digests(f for f in kept if f.parent.name not in (TRUST, BENCH))
         if page in config["draws_grid"]:
             # Tables, and beside them the pictures of a diagnosis.
             tables = _digests(f for f in (results.parent / "grid").rglob("*") if f.is_file())
@@ -133,6 +133,8 @@ def make_plan(config: dict[str, Any]) -> Plan:
                 parameters = {"data": data}
         if page in config["draws_trust"]:
             tables = _digests((results.parent / TRUST).glob("*.csv"))
+        if page in config["draws_bench"]:
+            tables = _digests((results.parent / BENCH).glob("*.csv"))
         if page == config["training"]:
             parameters["train"] = False
         target = EXECUTED / data / page / f"{page}.ipynb"
