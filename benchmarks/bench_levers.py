@@ -76,7 +76,7 @@ class Levers:
         if abs(left - right) > tolerance * abs(left):
             raise RuntimeError(f"{lever}: {right} instead of {left}")
         times = alternate({"engine": engine, "lever": other}, self.rounds, block=0.5)
-        self.add(lever, ratios(times["engine"], times["lever"]), better="higher", note=note)
+        self.add(lever, ratios(times["engine"], times["lever"]), note=note)  # no baseline: we do not use it
 
     def pass_(self, predict: Callable, half: bool | None = None, images: Tensor | None = None) -> Callable:
         """A forward and backward pass of ``predict`` that returns the loss."""
@@ -134,7 +134,7 @@ class Levers:
         for name in ("foreach", "loop"):
             lever = "a loop over the weights in AdamW" if name == "loop" else "foreach AdamW"
             note = "the engine uses the fused one"
-            self.add(lever, ratios(times["fused"], times[name]), better="higher", note=note)
+            self.add(lever, ratios(times["fused"], times[name]), note=note)
         share = [o / p for o, p in zip(times["fused"], times["pass"], strict=True)]
         self.add("fused AdamW, share of a pass", share, "share", better="lower")
 

@@ -27,7 +27,7 @@ FAR = 5.0  # times better than asked; what lies beyond is written as a number
 
 
 def load(folder: str | Path) -> pd.DataFrame:
-    """All tables of ``make bench`` below one another, with a column ``table``; those of `LONG` may be missing.
+    """All tables of ``make bench`` below one another, with a column ``table``; `LONG` may be missing.
 
     Raises:
         InputError: a table is missing or lacks a column.
