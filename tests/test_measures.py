@@ -96,6 +96,12 @@ def test_a_bandwidth_made_from_the_data_is_no_way_for_the_gradient(estimator):
     torch.testing.assert_close(gradient(XLEARN), gradient(measured), rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize("bandwidths", [(0.5, 1.0, 2.0), (0.7, 2.0)])
+def test_the_second_derivative_is_the_derivative_of_the_first(bandwidths):
+    x = S[:3].clone().requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda x: mmd2(x, T, bandwidths, "unbiased"), x)
+
+
 def test_equal_samples_have_distance_zero_and_a_finite_gradient():
     x = torch.ones(4, 3, requires_grad=True)
     value = mmd2(x, torch.ones(5, 3), XLEARN) + moment_distance((x,), torch.ones(5, 3))
