@@ -138,6 +138,8 @@ def per_car_strip(
 def ablation_forest(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """The effect of each change with its interval; settings have markers of their own.
 
+    An effect far beyond all others stands at the edge with its number: it would squeeze the others together.
+
     Args:
         table: rows of `mstl.comparison.ablation`.
         ax: axes to draw on; new ones where None.
@@ -149,18 +151,29 @@ def ablation_forest(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax = ax or plt.subplots(figsize=(7.5, 1.3 + max(0.36, 0.17 * len(settings)) * len(changes)))[1]
     if shown.empty:
         return _not_run(ax)
-    for i, (key, rows) in enumerate(settings):
+    edge = 2 * shown[["low", "high"]].abs().stack().quantile(0.9)
+    for i, (key, everything) in enumerate(settings):
         shade, shape = PALETTE[(0, 5, 2, 3, 7, 1)[i % 6]], SETTING_MARKERS[i % len(SETTING_MARKERS)]
-        y = changes.get_indexer(rows["change"]) + (i - (len(settings) - 1) / 2) * -step
+        shift = (i - (len(settings) - 1) / 2) * -step
+        far = everything["difference"].abs() > edge
+        for row in everything[far].itertuples():
+            side = 1 if row.difference > 0 else -1
+            y = changes.get_loc(row.change) + shift
+            ax.plot(side * edge, y, marker=">" if side > 0 else "<", color=shade, ms=7, clip_on=False)
+            interval = f" {row.difference:+.1f} [{row.low:+.1f}, {row.high:+.1f}] "
+            ax.text(side * edge * 0.97, y, interval, ha="right" if side > 0 else "left", va="center")
+            ax.set_xlim(-edge, edge)
+        rows = everything[~far]
+        y = changes.get_indexer(rows["change"]) + shift
         spread = [rows["difference"] - rows["low"], rows["high"] - rows["difference"]]
         name = _setting_name(("data", "recipe", "labels"), key)
         ax.errorbar(rows["difference"], y, xerr=spread, fmt=shape, color=shade, ms=6, lw=1.6, label=name)
     _zero_line(ax)
-    ax.set_yticks(range(len(changes)), changes)
+    ax.set_yticks(range(len(changes)), [change.replace("+", "\n+ ") for change in changes])
     ax.set_ylim(-0.6, len(changes) - 0.4)
     ax.locator_params(axis="x", nbins=6)
     ax.set_xlabel("change in Dice points (left of zero: worse)")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.01), ncols=2)
     return ax
 
 

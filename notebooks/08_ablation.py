@@ -66,14 +66,12 @@ Markdown(text.describe(runs))
 changes = comparison.ablation(every)
 Markdown(text.ablation_lines(changes))
 
-# %% mystnb={"figure": {"name": "fig-ablation", "caption": "Effect of each change of MSTL-plus on Dice, in points, with its 95 % paired bootstrap interval over seeds and cars; one marker for each setting. Left of zero the change does harm. From `make sweep SWEEP=ablation`."}, "image": {"alt": "Forest plot with changes as rows and their effect on Dice with intervals, a line at zero."}}
+# %% mystnb={"figure": {"name": "fig-ablation", "caption": "Effect of each change of MSTL-plus on Dice, in points, with its 95 % paired bootstrap interval over seeds and cars; one marker for each setting. Left of zero the change does harm. An effect beyond the edge is written beside its arrow. From `make sweep SWEEP=ablation`."}, "image": {"alt": "Forest plot with changes as rows and their effect on Dice with intervals, a line at zero."}}
 draw.ablation_forest(changes)
 plt.show()
 
 # %%
-text.for_readers(
-    changes[["change", "data", "recipe", "labels", "difference", "low", "high", "seeds", "note"]]
-)
+text.for_readers(changes[["change", "data", "recipe", "labels", "difference", "low", "high", "seeds"]])
 
 # %% [markdown]
 # ## How many labels?
