@@ -16,10 +16,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mstl import methods, provenance
 from mstl.attention_scores import attention_entropy, scores, watched
+from mstl.averaged import AveragedWeights
 from mstl.checkpoint import impossible, unfit
 from mstl.config import TrainConfig
 from mstl.data.augment import to_float
@@ -172,9 +172,7 @@ class Trainer:
         for name in ("losses", "predict", "discriminator_losses", "observe"):
             self.model.mark_forward_method(name)
         decay = config.profiled("ema")
-        self.averaged = (
-            AveragedModel(self.method, multi_avg_fn=get_ema_multi_avg_fn(decay)).eval() if decay else None
-        )
+        self.averaged = AveragedWeights(self.method, decay) if decay else None
         for copy in (self.method, self.averaged):
             if copy is not None:
                 self.team.share(copy)
@@ -378,10 +376,10 @@ class Trainer:
         if self.teacher == 0 or len(batch.target.masks) == len(batch.target.images):
             return batch
         taught: dict[int, TargetBatch] = {}
-        with torch.no_grad():
+        with torch.no_grad(), self.averaged.teaching() as teacher:
             for target in batch.targets:  # synchronised, the same object J times
                 if id(target) not in taught:
-                    logits = self.averaged.module.predict(target.plain[target.unlabelled])
+                    logits = teacher.predict(target.plain[target.unlabelled])
                     taught[id(target)] = replace(target, taught=logits.float().sigmoid())
         return replace(batch, targets=tuple(taught[id(target)] for target in batch.targets))
 

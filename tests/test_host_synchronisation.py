@@ -18,7 +18,7 @@ from mstl.train import Trainer
 
 PACKAGE = Path(mstl.__file__).parent
 # What these read lies on the CPU whatever the device: draws of the augmentation, the count of averaged steps.
-ON_THE_CPU = {"data/augment.py", "torch/optim/swa_utils.py"}
+ON_THE_CPU = {"averaged.py", "data/augment.py", "torch/optim/swa_utils.py"}
 READS = {"_local_scalar_dense", "nonzero", "item", "equal", "masked_select", "is_nonzero"}
 EVERY = pytest.mark.parametrize("method", sorted(METHODS))
 

@@ -10,6 +10,7 @@ import torch
 from conftest import toy_task
 
 import mstl.train as training
+from mstl.averaged import statistics
 from mstl.config import TrainConfig
 from mstl.errors import InputError
 from mstl.methods import METHODS
@@ -131,6 +132,38 @@ def test_averaged_weights_follow_the_definition(tmp_path):
         value = trainer.method.state_dict()[name].clone()
         mean = value if mean is None else 0.5 * mean + 0.5 * value
     assert torch.allclose(trainer.averaged.module.state_dict()[name], mean, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", ["batch", "domain"])
+def test_running_statistics_are_averaged_with_the_weights_they_belong_to(tmp_path, norm):
+    overrides = f"norm={norm} discriminator=image"
+    trainer = Trainer(config(tmp_path, method="mstl", ema=0.75, overrides=overrides), toy_task())
+    means: dict[str, torch.Tensor] = {}
+    for _ in range(4):
+        trainer.update()
+        for name, value in trainer.method.state_dict().items():
+            if name.endswith(("running_mean", "running_var")):
+                means[name] = value.clone() if name not in means else 0.75 * means[name] + 0.25 * value
+    averaged, last = trainer.averaged.module.state_dict(), trainer.method.state_dict()
+    assert means
+    for name, mean in means.items():
+        torch.testing.assert_close(averaged[name], mean)
+        assert not torch.equal(averaged[name], last[name])
+    counts = [k for k in last if k.endswith("num_batches_tracked")]
+    assert counts and all(torch.equal(averaged[k], last[k]) for k in counts)
+
+
+@pytest.mark.parametrize("norm", ["batch", "domain"])
+def test_a_teacher_reads_and_leaves_no_running_statistics(tmp_path, norm):
+    made = Trainer(config(tmp_path, mean_teacher=1.0, overrides=f"norm={norm}"), toy_task())
+    batch = next(made.batches)
+    before = made._taught(batch).target.taught
+    for value in statistics(made.averaged.module):
+        value.fill_(7.0)
+    after = made._taught(batch).target.taught
+    assert torch.equal(before, after)
+    assert all((value == 7.0).all() for value in statistics(made.averaged.module))
+    assert not any(module.training for module in made.averaged.modules())
 
 
 def test_mean_teacher_adds_a_consistency_loss_that_grows(tmp_path):
