@@ -42,3 +42,16 @@ def reordered(batch: Batch, order: list[int]) -> Batch:
         source_ids=batch.source_ids[order],
         targets=tuple(batch.targets[0] for _ in order),
     )
+
+
+def in_float64(batch: Batch) -> Batch:
+    """The batch in double precision, for comparisons to more than seven digits."""
+    target = replace(
+        batch.target, **{k: getattr(batch.target, k).double() for k in ("images", "masks", "plain")}
+    )
+    return replace(
+        batch,
+        source_images=batch.source_images.double(),
+        source_masks=batch.source_masks.double(),
+        targets=(target,) * batch.J,
+    )

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import toy_task
-from small import batch_of, gradients
+from small import batch_of, gradients, in_float64
 
 from mstl.errors import InputError
 from mstl.methods import METHODS, build
@@ -159,6 +159,48 @@ def test_one_forward_for_source_and_target_equals_two():
     for left, right in zip(together, apart, strict=True):
         assert torch.allclose(left.logits, right.logits, atol=1e-5)
         assert torch.allclose(left.features, right.features, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(16, 24), (32, 48)])
+@pytest.mark.parametrize(
+    ("name", "labelled", "overrides", "decoded"),
+    [
+        ("mstl", True, "", "source"),
+        ("mstl", True, "heads_see_target=true", "labelled"),
+        ("mstl", False, "discriminator_reads=attended", "source"),
+        ("mstl_plus", True, "", "labelled"),
+        ("mstl_plus", False, "attention=transferable", "source"),
+        ("mstl_plus", True, "norm=batch", "all"),
+    ],
+)
+@pytest.mark.trust("equalities", "masks that nobody reads need not be computed: equal losses and gradients")
+def test_what_no_loss_reads_is_not_decoded(name, labelled, overrides, decoded, size, monkeypatch):
+    task = toy_task(source_size=size, labels=2 if labelled else 0)
+    batch = in_float64(batch_of(task))
+    counts = {"source": 0, "labelled": len(batch.target.masks), "all": len(batch.target.images)}
+
+    def state(everything: bool):
+        torch.manual_seed(0)
+        method = build(name, 3, labelled, overrides, width=4).double().train()
+        if everything:
+            monkeypatch.setattr(type(method), "_read", lambda self, target: len(target.images))
+        rows = []
+        for network in method.subnetworks:
+            network.predictor.register_forward_hook(
+                lambda module, args, out: rows.append(len(out) if out.requires_grad else 0)
+            )
+        losses = method.losses(batch, 0.5)
+        sum(losses.values()).backward()
+        monkeypatch.undo()
+        gradients = {k: p.grad for k, p in method.named_parameters() if p.grad is not None}
+        return losses, gradients, dict(method.named_buffers()), sum(rows)
+
+    losses, gradients, buffers, rows = state(everything=False)
+    assert rows == 3 * (batch.source_images.shape[1] + counts[decoded])
+    for ours, theirs in zip((losses, gradients, buffers), state(everything=True)[:3], strict=True):
+        assert ours.keys() == theirs.keys()
+        for key, value in ours.items():
+            torch.testing.assert_close(value, theirs[key], rtol=1e-9, atol=1e-12)
 
 
 def test_observing_changes_nothing():

@@ -118,7 +118,7 @@ def test_transferable_attention_is_uniform_where_the_discriminator_knows_nothing
             d.layers[-1].bias.zero_()
     assert torch.allclose(method.attention_maps(images), torch.ones(3, 2, 1, 8, 12))
     plain = torch.stack([network(images).logits for network in method.subnetworks])
-    assert torch.allclose(method._run(1, images).logits, plain[1], atol=1e-6)
+    assert torch.allclose(method._decoded(1, method._represent(1, images).attended), plain[1], atol=1e-6)
 
 
 def test_places_the_discriminator_is_sure_about_weigh_less():

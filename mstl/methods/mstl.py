@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mstl.data.batches import Batch
+from mstl.data.batches import Batch, TargetBatch
 from mstl.errors import InputError
 from mstl.methods import base
 from mstl.methods.adversary import Adversary, gradient_ratio
-from mstl.nn import Fusion, Predictor, SubNetworkOutput, ramp, segmentation_loss
+from mstl.nn import Fusion, Predictor, Representation, SubNetworkOutput, ramp, segmentation_loss
 
 Pair = tuple[SubNetworkOutput, SubNetworkOutput]
 
@@ -127,13 +127,13 @@ class MSTL(base.Method):
         return losses
 
     def predict(self, images: Tensor) -> Tensor:
-        outputs = [self._run(j, images) for j in range(self.sources)]
-        heads = torch.stack([output.logits for output in outputs])
+        attended = [self._represent(j, images).attended for j in range(self.sources)]
+        if self.fuses and self.hyper.prediction == "fused":
+            return self._fused_logits(attended)
+        heads = torch.stack([self._decoded(j, maps) for j, maps in enumerate(attended)])
         if not self.fuses or self.hyper.prediction == "heads":
             return self._mean_of_heads(heads)
-        fused = self._fused_logits([output.attended for output in outputs])
-        if self.hyper.prediction == "fused":
-            return fused
+        fused = self._fused_logits(attended)
         return (fused + self.sources * self._mean_of_heads(heads)) / (self.sources + 1)
 
     def discriminator_parameters(self) -> list[nn.Parameter]:
@@ -157,16 +157,16 @@ class MSTL(base.Method):
         }
 
     def source_features(self, images: Tensor, source: int) -> Tensor:
-        return self._run(source, images).features
+        return self._represent(source, images).features
 
     def attended_features(self, images: Tensor, source: int) -> Tensor | None:
-        return None if self.hyper.attention == "none" else self._run(source, images).attended[-1]
+        return None if self.hyper.attention == "none" else self._represent(source, images).attended[-1]
 
     def attention_maps(self, images: Tensor) -> Tensor | None:
         """Mean attention weight at each place of the coarsest features, (J, n, 1, h', w')."""
         if self.hyper.attention == "none":
             return None
-        return torch.stack([self._run(j, images).maps[-1] for j in range(self.sources)])
+        return torch.stack([self._represent(j, images).maps[-1] for j in range(self.sources)])
 
     def _layers(self) -> str:
         """Attention layers the sub-networks hold."""
@@ -178,9 +178,13 @@ class MSTL(base.Method):
         hyper = self.hyper
         return Adversary(self.sources, channels, hyper.discriminator, hyper.updates, hyper.bank)
 
-    def _run(self, j: int, images: Tensor, domain: int = 1) -> SubNetworkOutput:
-        """Sub-network j on images of the source (domain 0) or the target (1)."""
-        return self.subnetworks[j](images, domain)
+    def _represent(self, j: int, images: Tensor, domain: int = 1) -> Representation:
+        """Extractor and attention j on images of the source (domain 0) or the target (1)."""
+        return self.subnetworks[j].represent(images, domain)
+
+    def _decoded(self, j: int, attended: tuple[Tensor, ...]) -> Tensor:
+        """Logits of head j; in the domain that `_represent` ran in last."""
+        return self.subnetworks[j].predictor(attended)
 
     def _mean_of_heads(self, heads: Tensor) -> Tensor:
         """(J, n, 1, h, w) → (n, 1, h, w)."""
@@ -198,15 +202,37 @@ class MSTL(base.Method):
         if self.sources != batch.J:
             raise InputError(f"the method was built for {self.sources} sources but the batch has {batch.J}")
 
+    def _read(self, target: TargetBatch) -> int:
+        """Of how many target images, from the first, a loss reads the heads' logits."""
+        return len(target.masks) if self.hyper.heads_see_target else 0
+
     def _pair(self, j: int, batch: Batch, together: bool = True) -> Pair:
-        """Sub-network j on its source and on the target: one forward pass where both have one size."""
+        """Sub-network j on its source and on the target: one pass through what both need where sizes agree.
+
+        Of the target the logits are those of the first `_read` images: a decoder costs twice what its
+        encoder does, and gradients and losses are the same without what nobody reads.
+        """
         source, target = batch.source_images[j], batch.targets[j].images
-        one_size = source.shape[1:] == target.shape[1:]
+        count, read = len(source), self._read(batch.targets[j])
+        by_batch = self.hyper.norm in ("batch", "domain")
+        if by_batch:  # statistics of the decoder's layers are those of the whole target batch
+            read = len(target)
         # Batch normalisation must not mix the statistics of two domains.
-        if not (together and one_size) or self.hyper.norm in ("batch", "domain"):
-            return self._run(j, source, 0), self._run(j, target)
-        both = self._run(j, torch.cat((source, target)))
-        return _rows(both, slice(None, len(source))), _rows(both, slice(len(source), None))
+        if not together or by_batch or source.shape[1:] != target.shape[1:]:
+            return self._side(j, source, 0, count), self._side(j, target, 1, read)
+        both = self._represent(j, torch.cat((source, target)))
+        logits = self._decoded(j, both.rows(slice(count + read)).attended)
+        return (
+            SubNetworkOutput(*both.rows(slice(count)), logits[:count]),
+            SubNetworkOutput(*both.rows(slice(count, None)), logits[count:]),
+        )
+
+    def _side(self, j: int, images: Tensor, domain: int, read: int) -> SubNetworkOutput:
+        """Sub-network j on images of one domain, its head on the first ``read`` of them."""
+        seen = self._represent(j, images, domain)
+        if read == 0:
+            return SubNetworkOutput(*seen, images.new_empty(0, 1, *images.shape[-2:]))
+        return SubNetworkOutput(*seen, self._decoded(j, seen.rows(slice(read)).attended))
 
     def _task_losses(self, batch: Batch, pairs: list[Pair]) -> dict[str, Tensor]:
         on_sources = [
@@ -240,12 +266,6 @@ class MSTL(base.Method):
 
     def _adversarial_loss(self, pairs: list[Pair], progress: float) -> Tensor:
         return self.adversary.losses(self._judged(pairs), self._strength(progress)).mean()
-
-
-def _rows(output: SubNetworkOutput, rows: slice) -> SubNetworkOutput:
-    features, attended, maps, logits = output
-    levels = (tuple(level[rows] for level in group) for group in (attended, maps))
-    return SubNetworkOutput(features[rows], *levels, logits[rows])
 
 
 def _mean(losses: Iterable[Tensor]) -> Tensor:

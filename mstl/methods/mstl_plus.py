@@ -12,7 +12,7 @@ from mstl.data.batches import Batch, TargetBatch, stream_generator
 from mstl.errors import InputError
 from mstl.methods import mstl
 from mstl.methods.adversary import Adversary
-from mstl.nn import SubNetworkOutput, ramp
+from mstl.nn import Representation, SubNetworkOutput, ramp
 
 AGREE = 0.1  # foreground shares that differ by so much belong to domains that must not be aligned
 MOMENTUM = 0.98  # of running estimates
@@ -144,15 +144,17 @@ class MSTLPlus(mstl.MSTL):
         hyper = self.hyper
         return Adversary(self.sources, channels, hyper.discriminator, hyper.updates, hyper.bank)
 
-    def _run(self, j: int, images: Tensor, domain: int = 1) -> SubNetworkOutput:
+    def _represent(self, j: int, images: Tensor, domain: int = 1) -> Representation:
         if self.hyper.attention != "transferable":
-            return super()._run(j, images, domain)
-        network = self.subnetworks[j]
-        maps = network.encoder(images)
+            return super()._represent(j, images, domain)
+        maps = self.subnetworks[j].encoder(images)
         weight = self._transferable(j, maps[-1])
         weights = tuple(F.interpolate(weight, size=f.shape[-2:], mode="nearest") for f in maps)
         attended = tuple(f * w.to(f.dtype) for f, w in zip(maps, weights, strict=True))
-        return SubNetworkOutput(maps[-1], attended, weights, network.predictor(attended))
+        return Representation(maps[-1], attended, weights)
+
+    def _read(self, target: TargetBatch) -> int:
+        return super()._read(target) if target.taught is None else len(target.images)
 
     @torch.no_grad()
     def _transferable(self, j: int, features: Tensor) -> Tensor:
@@ -215,13 +217,22 @@ class MSTLPlus(mstl.MSTL):
     @torch.no_grad()
     def _estimate(self, batch: Batch, pairs: list[mstl.Pair]) -> None:
         """Running estimates of the heads' distances from their median and of foreground shares."""
-        heads = torch.stack([target.logits.float().sigmoid() for _, target in pairs])
+        heads = torch.stack([self._all_logits(j, target) for j, (_, target) in enumerate(pairs)])
+        heads = heads.to(self.distances).sigmoid()
         median = heads.quantile(0.5, dim=0)
         rate = torch.clamp(1 / (self.seen + 1), min=1 - MOMENTUM)
         self.seen += 1
         self.distances.lerp_((heads - median).abs().mean(dim=(1, 2, 3, 4)), rate)
         self.source_shares.lerp_(batch.source_masks.mean(dim=(1, 2, 3, 4)), rate)
         self.target_share.lerp_(heads.mean(), rate)
+
+    def _all_logits(self, j: int, target: SubNetworkOutput) -> Tensor:
+        """Logits of head j on all target images: those the losses read, and the rest without gradient."""
+        read = len(target.logits)
+        if read == len(target.features):
+            return target.logits
+        rest = self._decoded(j, tuple(level[read:] for level in target.attended))
+        return torch.cat((target.logits, rest)) if read else rest
 
     def _strength(self, progress: float) -> float | Tensor:
         if not self.plays:

@@ -13,7 +13,7 @@ from mstl.nn.fusion import Fusion
 from mstl.nn.losses import segmentation_loss, soft_dice
 from mstl.nn.resnet import ResNetEncoder
 from mstl.nn.reverse import ramp, reverse_gradient
-from mstl.nn.subnetworks import SubNetwork, SubNetworkOutput, SubNetworks
+from mstl.nn.subnetworks import Representation, SubNetwork, SubNetworkOutput, SubNetworks
 from mstl.nn.unet import Decoder, Encoder, Predictor, check_size
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "LocalAttention",
     "LocationDiscriminator",
     "Predictor",
+    "Representation",
     "ResNetEncoder",
     "SubNetwork",
     "SubNetworkOutput",

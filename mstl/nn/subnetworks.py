@@ -12,13 +12,30 @@ from mstl.nn.resnet import ResNetEncoder
 from mstl.nn.unet import DomainNorm, Encoder, Predictor
 
 
-class SubNetworkOutput(NamedTuple):
-    """What one sub-network computes from images (n, 3, h, w).
+class Representation(NamedTuple):
+    """What extractor and attention of one sub-network make of images (n, 3, h, w).
 
     Attributes:
         features: f_j, the coarsest map (n, c, h/stride, w/stride) *before* attention; D_j reads this.
         attended: f̃_j, attended maps of all levels, fine to coarse; the fusion reads these.
         maps: mean attention weight (n, 1, h/2^l, w/2^l) of every level.
+    """
+
+    features: Tensor
+    attended: tuple[Tensor, ...]
+    maps: tuple[Tensor, ...]
+
+    def rows(self, rows: slice) -> Representation:
+        """The same of some of the images."""
+        attended, maps = (tuple(level[rows] for level in levels) for levels in (self.attended, self.maps))
+        return Representation(self.features[rows], attended, maps)
+
+
+class SubNetworkOutput(NamedTuple):
+    """All that one sub-network computes from images (n, 3, h, w).
+
+    Attributes:
+        features, attended, maps: as in :class:`Representation`.
         logits: mask logits (n, 1, h, w) of the sub-network's own predictor P_j.
     """
 
@@ -63,13 +80,18 @@ class SubNetwork(nn.Module):
 
     def forward(self, images: Tensor, domain: int = 1) -> SubNetworkOutput:
         """``domain`` 0 is the source, 1 the target; it matters to ``norm="domain"`` alone."""
+        seen = self.represent(images, domain)
+        return SubNetworkOutput(*seen, self.predictor(seen.attended))
+
+    def represent(self, images: Tensor, domain: int = 1) -> Representation:
+        """F_j and A_j alone; P_j costs twice as much and is not needed where nobody reads its masks."""
         for module in self.modules():
             if isinstance(module, DomainNorm):
                 module.domain = domain
         features = self.encoder(images)
         weighted = [attend(f) for attend, f in zip(self.attention, features, strict=True)]
         attended, maps = (tuple(values) for values in zip(*weighted, strict=True))
-        return SubNetworkOutput(features[-1], attended, maps, self.predictor(attended))
+        return Representation(features[-1], attended, maps)
 
 
 class SubNetworks(nn.ModuleList):
