@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from loops import FULL, LOOPS, files, start
+from options import options
 from table import Table
 
 UNITS = {"seconds": "s", FULL: "s", "steps": "steps"}
@@ -21,19 +22,16 @@ UNITS = {"seconds": "s", FULL: "s", "steps": "steps"}
 
 def main() -> None:
     """Measure and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__, quick="one short run, to see that all works")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each loop")
     parser.add_argument("--cores", type=int, default=1, help="threads of each loop, and its cores")
     parser.add_argument("--dice", type=float, nargs="+", default=[0.85, 0.9], help="to be reached")
     parser.add_argument("--most", type=int, default=300, help="steps after which a loop gives up")
-    parser.add_argument("--quick", action="store_true", help="one short run, to see that all works")
-    options = parser.parse_args()
-    if options.quick:
-        options.seeds, options.most, options.dice = 1, 20, [0.3, 0.5]
-    table = Table("dice", options.cores)
-    time_to_dice(table, options)
+    chosen = parser.parse_args()
+    if chosen.quick:
+        chosen.seeds, chosen.most, chosen.dice = 1, 20, [0.3, 0.5]
+    table = Table("dice", chosen.cores)
+    time_to_dice(table, chosen)
     table.write()
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from noise import task
+from options import options
 from rounds import alternate, seconds
 from table import Table, cores
 
@@ -47,21 +48,17 @@ blocks:
 
 def main() -> None:
     """Measure and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="few points and one round")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = options(__doc__, 5, quick="few points and one round")
     parser.add_argument("--sweep", action=argparse.BooleanOptionalAction, default=True)
-    options = parser.parse_args()
-    quick, rounds = options.quick, 1 if options.quick else options.rounds
+    chosen = parser.parse_args()
+    quick, rounds = chosen.quick, 1 if chosen.quick else chosen.rounds
     torch.set_num_threads(1)
     table = Table("growth")
     steps(table, "sources J", SOURCES[quick], lambda j: trainer(j, 64, 4), rounds)
     steps(table, "side of the image in pixels", SIDES[quick], lambda side: trainer(3, side, 4), rounds)
     steps(table, "batch", BATCHES[quick], lambda batch: trainer(3, 64, batch), rounds)
     gathering(table, IMAGES[quick], rounds)
-    if options.sweep:
+    if chosen.sweep:
         sweeps(table, 1 if quick else min(2, rounds))
     table.write()
 

@@ -13,9 +13,12 @@ import copy
 import os
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from unittest.mock import patch
 
 import torch
+from bare import prepared
+from options import options
 from rounds import alternate, ratios, seconds
 from stacked import Stacked, looped
 from table import Table
@@ -23,24 +26,18 @@ from torch import Tensor, nn
 
 from mstl.config import TrainConfig
 from mstl.nn import SubNetworks, segmentation_loss
-from mstl.train import _precision
+from mstl.precision import choose
 
 J = 3
 
 
 def main() -> None:
     """Measure and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__, 7, quick="the profile tiny and one round, nothing compiled")
     parser.add_argument("--profiles", nargs="+", default=["quick", "grid"])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument(
-        "--quick", action="store_true", help="the profile tiny and one round, nothing compiled"
-    )
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
-    options = parser.parse_args()
-    profiles, rounds = (["tiny"], 1) if options.quick else (options.profiles, options.rounds)
+    chosen = parser.parse_args()
+    profiles, rounds = (["tiny"], 1) if chosen.quick else (chosen.profiles, chosen.rounds)
     torch.set_num_threads(1)
     table = Table("levers")
     for profile in profiles:
@@ -48,9 +45,10 @@ def main() -> None:
         bench = Levers(TrainConfig(profile=profile), rounds, table)
         bench.precision_and_layout()
         bench.one_forward()
+        bench.unread_masks()
         bench.stacking()
         bench.optimisers()
-        if options.compile and not options.quick:
+        if chosen.compile and not chosen.quick:
             bench.compiling()
     table.write()
 
@@ -60,7 +58,7 @@ class Levers:
 
     def __init__(self, config: TrainConfig, rounds: int, table: Table) -> None:
         self.profile, self.table, self.rounds = config.profile, table, rounds
-        self.half = _precision(config) == "bf16-mixed"
+        self.half = choose(config).precision == "bf16-mixed"
         self.networks = SubNetworks(J, width=config.profiled("width"))
         n, size = config.profiled("target_batch_size"), config.profiled("size")
         self.images = torch.randn(n, 3, *size)
@@ -112,6 +110,26 @@ class Levers:
 
         note = "the engine passes source and target together where their sizes agree"
         self.pair("source and target in two passes", together, self.pass_(apart, images=both), note)
+
+    def unread_masks(self) -> None:
+        """A step's losses with masks of the target that no loss reads, and without as the engine does."""
+        trainer, batch = prepared(profile=self.profile)
+        everything = partial(
+            patch.object, type(trainer.method), "_read", lambda _, target: len(target.images)
+        )
+
+        def work() -> Tensor:
+            trainer.method.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+                loss = sum(trainer.method.losses(batch, 0.5).values())
+            loss.backward()
+            return loss.detach()
+
+        def wasteful() -> Tensor:
+            with everything():
+                return work()
+
+        self.pair("masks that no loss reads", work, wasteful, "the engine decodes none, in mstl")
 
     def stacking(self) -> None:
         """J sub-networks one after the other or stacked."""

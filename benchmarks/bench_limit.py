@@ -10,11 +10,10 @@ is a kernel of its own, bytes over the second; both ratios say how many times lo
 
 from __future__ import annotations
 
-import argparse
-
 import torch
 from bare import bare_step, prepared
 from counting import ByteCounter, copy_bytes
+from options import options
 from rounds import alternate
 from table import Table
 from torch.utils.flop_counter import FlopCounterMode
@@ -24,14 +23,10 @@ SIDE = 2048  # of the matrices, large enough for the best rate
 
 def main() -> None:
     """Measure and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__, 7, quick="the profile tiny and one round")
     parser.add_argument("--profile", default="quick")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--quick", action="store_true", help="the profile tiny and one round")
-    options = parser.parse_args()
-    profile, rounds = ("tiny", 1) if options.quick else (options.profile, options.rounds)
+    chosen = parser.parse_args()
+    profile, rounds = ("tiny", 1) if chosen.quick else (chosen.profile, chosen.rounds)
     torch.set_num_threads(1)
     trainer, batch = prepared(profile=profile)
     device = trainer.fabric.device

@@ -8,9 +8,8 @@ the gradient, in one thread. The values and gradients must agree in the same run
 
 from __future__ import annotations
 
-import argparse
-
 import torch
+from options import options
 from rounds import alternate, ratios
 from table import Table
 from textbook_mmd import MULTIPLIERS, mmd2
@@ -51,13 +50,9 @@ def check_equal(xs: list[Tensor], ys: list[Tensor]) -> None:
 
 def main() -> None:
     """Measure and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--quick", action="store_true", help="one round, to see that all works")
-    options = parser.parse_args()
-    rounds = 1 if options.quick else options.rounds
+    parser = options(__doc__, 7)
+    chosen = parser.parse_args()
+    rounds = 1 if chosen.quick else chosen.rounds
     torch.set_num_threads(1)
     table = Table("mmd")
     for name, widths in {"MK-MMD": (D,), "JMMD": (D, D)}.items():

@@ -10,24 +10,19 @@ What the difference is made of is measured beside it, piece by piece.
 
 from __future__ import annotations
 
-import argparse
-
 import torch
 from bare import bare_step, prepared
+from options import options
 from rounds import alternate, ratios
 from table import Table
 
 
 def main() -> None:
     """Measure and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__, 9, quick="the profile tiny and one round")
     parser.add_argument("--profile", default="quick")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--quick", action="store_true", help="the profile tiny and one round")
-    options = parser.parse_args()
-    profile, rounds = ("tiny", 1) if options.quick else (options.profile, options.rounds)
+    chosen = parser.parse_args()
+    profile, rounds = ("tiny", 1) if chosen.quick else (chosen.profile, chosen.rounds)
     torch.set_num_threads(1)
     table = Table("step")
     for method in ("mstl", "mstl_plus", "source_combine"):

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from loops import LOOPS, files, start
+from options import options
 from photographs import SIZES
 from table import Table
 
@@ -22,25 +23,21 @@ from mstl.config import PROFILES
 
 def main() -> None:
     """Measure and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = options(__doc__, 5, quick="one small turn, to see that all works")
     parser.add_argument(
         "--cores", type=int, nargs="+", default=[1], help="threads of each loop, and its cores"
     )
     parser.add_argument("--steps", type=int, default=6, help="steps timed in one turn")
     parser.add_argument("--images", type=int, default=40, help="files a domain")
-    parser.add_argument("--quick", action="store_true", help="one small turn, to see that all works")
-    options = parser.parse_args()
-    if options.quick:
-        options.rounds, options.steps, options.images = 1, 1, 16
-    table = Table("train", max(options.cores))
+    chosen = parser.parse_args()
+    if chosen.quick:
+        chosen.rounds, chosen.steps, chosen.images = 1, 1, 16
+    table = Table("train", max(chosen.cores))
     with tempfile.TemporaryDirectory() as temporary:
         for name in SIZES:
-            files(name, Path(temporary) / name, options.images)
-            for cores in options.cores:
-                speed(table, name, Path(temporary) / name, cores, options)
+            files(name, Path(temporary) / name, chosen.images)
+            for cores in chosen.cores:
+                speed(table, name, Path(temporary) / name, cores, chosen)
     table.write()
 
 
@@ -58,7 +55,7 @@ def speed(table: Table, name: str, folder: Path, cores: int, options: argparse.N
     size = " photographs of Carvana's size" if name == "carvana" else " photographs of 240×160"
     seconds = {key: [turn["seconds"] for turn in turns[key]] for key in LOOPS}
     where = "1 core" if cores == 1 else f"{cores} cores"
-    why = "what is left is the arithmetic of the networks, the same for all three"
+    why = "what is left is the arithmetic of the networks"
     if name == "studio":
         why = f"a small photograph is decoded in no time; {why}"
     for rival, bar in (("a", ">= 3"), ("b", ">= 1.5")):

@@ -20,7 +20,7 @@ from mstl import methods
 from mstl.config import TrainConfig
 from mstl.data.task import Task
 from mstl.nn import domain_loss, ramp, reverse_gradient, segmentation_loss
-from mstl.train import _precision
+from mstl.precision import choose
 
 
 class PlainLoop:
@@ -40,7 +40,7 @@ class PlainLoop:
         torch.manual_seed(config.seed)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.config, self.advice, self.steps_done = config, advice, 0
-        self.half = torch.bfloat16 if advice and _precision(config) == "bf16-mixed" else None
+        self.half = torch.bfloat16 if advice and choose(config).precision == "bf16-mixed" else None
         sources = len(task.sources)
         self.method = methods.build("mstl", sources, True, width=config.profiled("width")).to(self.device)
         batch, target = config.profiled("batch_size"), config.profiled("target_batch_size")

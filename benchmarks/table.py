@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import os
-import platform
 import shlex
 import statistics
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from mstl.provenance import commit
+from mstl.provenance import commit, processor
 
 FOLDER = Path(__file__).resolve().parent.parent / "results" / "bench"
 COLUMNS = (
@@ -113,12 +112,7 @@ def reached(value: float, bar: str) -> bool:
 
 def device() -> str:
     """The processor by name, with the number of its cores this process may use."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
-    return f"CPU, {name}, {cores()} cores"
+    return f"CPU, {processor()}, {cores()} cores"
 
 
 def cores() -> int:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from mstl.data.augment import to_float
 from mstl.data.domain import Domain
@@ -27,6 +23,12 @@ def probe_accuracy(
         images: images drawn per domain.
         places: places of the feature map drawn per image.
     """
+    # Imported here: it takes a second, which no run needs before its end.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import balanced_accuracy_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     generator = np.random.default_rng(seed)
     rows = {half: ([], []) for half in ("train", "test")}
     for label, domain in enumerate((source, target)):

@@ -41,6 +41,7 @@ from mstl.interrupt import Interrupted, postponed
 from mstl.locks import alone_in
 from mstl.loss_record import ADVICE, LossRecord
 from mstl.nn import ramp
+from mstl.precision import choose
 from mstl.probe import probe_accuracy
 from mstl.progress import Progress
 
@@ -82,6 +83,7 @@ def train(
     with alone_in(folder):
         remove_temporaries(folder)
         if config.devices > 1:
+            choose(config)  # calibrates, if need be, before several processes do
             launch(_run, config, task, identity, on_log)
         else:
             _run(Team(), config, task, identity, on_log)
@@ -139,7 +141,8 @@ class Trainer:
         accelerator, devices = config.device, 1
         if self.team.world > 1:
             accelerator, devices = ("cuda", [self.team.rank]) if on_gpus(config) else ("cpu", 1)
-        self.fabric = Fabric(accelerator=accelerator, devices=devices, precision=_precision(config))
+        self.precision = choose(config)
+        self.fabric = Fabric(accelerator=accelerator, devices=devices, precision=self.precision.precision)
         torch.manual_seed(config.seed)
         kind = methods.find(config.method)
         self.task = task.with_all_labels() if kind.all_labels else task
@@ -302,7 +305,8 @@ class Trainer:
                 "versions": provenance.versions(),
                 "device": provenance.device_name(self.fabric.device),
                 "devices": self.team.world,
-                "precision": _precision(self.config),
+                "precision": self.precision.precision,
+                "precision_because": self.precision.reason,
                 "parameters": sum(p.numel() for p in self.method.parameters()),
                 "seconds_training": round(self.seconds, 2),
                 "seconds_evaluation": round(time.perf_counter() - start, 2),
@@ -447,20 +451,6 @@ class Trainer:
             )
             result[source.name] = round(accuracy, 4)
         return result
-
-
-def _precision(config: TrainConfig) -> str:
-    """bf16 where the processor has it and the network is wide enough to gain; fp16 on older GPUs."""
-    if config.precision != "auto":
-        return config.precision
-    if config.device != "cpu" and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    # Below a width of 8 converting costs more than it saves (benchmarks/bench_layout.py).
-    return "bf16-mixed" if config.profiled("width") >= 8 and _cpu_has_bf16() else "32-true"
-
-
-def _cpu_has_bf16() -> bool:
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def _sum(losses: dict[str, Tensor]) -> Tensor:

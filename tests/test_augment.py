@@ -7,7 +7,7 @@ import torch
 import torchvision.transforms.v2.functional as v2
 from torchvision.transforms import InterpolationMode
 
-from mstl.data.augment import Augment, Draw, sampling_grid, to_float, transform
+from mstl.data.augment import Augment, Draw, luma, sampling_grid, to_float, transform
 from mstl.errors import InputError
 
 GEOMETRY = Augment(brightness=0, contrast=0, saturation=0, tint=0)
@@ -105,6 +105,11 @@ def test_an_object_cut_by_the_edge_continues_in_image_and_mask():
     result = transform(images, STRONG.draw(8, generator()), masks)
     assert (result.masks == 1).all()
     torch.testing.assert_close(result.plain, to_float(images), atol=1e-4, rtol=0)
+
+
+def test_brightness_is_torchvisions_bit_for_bit():
+    images = to_float(pixels()[0])
+    assert torch.equal(luma(images), v2.rgb_to_grayscale(images))
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -317,10 +317,11 @@ def test_the_checksums_in_the_code_are_those_of_the_repository():
 )
 def test_weights_in_torchs_folder_must_have_their_checksum(tmp_path, monkeypatch):
     from test_hostile_checkpoints import bomb
+    from torchvision.models import get_model_weights
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     for name in resnet.NAMES:
-        chosen = resnet.get_model_weights(name)["DEFAULT"]
+        chosen = get_model_weights(name)["DEFAULT"]
         assert (
             chosen.url.startswith("https://") and len(chosen.url.rpartition("-")[2].removesuffix(".pth")) == 8
         )

@@ -19,7 +19,7 @@ from mstl.data.chance import chance, shuffled
 from mstl.data.local import TARGET_VIEWS, VIEWS, window_size
 from mstl.data.splits import deal_cars, split_target
 from mstl.data.styles import STYLES, Style
-from mstl.data.windows import cut, jittered, over, place, purity, window_sums
+from mstl.data.windows import cut, held, integral, jittered, over, place, purity, window_sums
 from mstl.errors import InputError
 
 SIZE = (32, 48)
@@ -203,7 +203,8 @@ def test_every_window_shows_mostly_its_part(studio, cache, make):
     regions = car.regions(whole, car.LAYOUTS[3])
     for j in range(3):
         corners, shown = over(regions, j, (16, 16))
-        pure = purity(regions[j], np.delete(regions, j, 0).any(0), corners, (16, 16))
+        inside, around = integral(regions[j]), integral(np.delete(regions, j, 0).any(0))
+        pure = purity(inside, around, corners, (16, 16))
         assert shown.sum() > 0 and pure[shown].min() >= 0.6
     task = make("parts-plain")
     for j, source in enumerate(task.sources):
@@ -238,15 +239,14 @@ def test_regions_are_disjoint_and_inside_the_car(studio, cache, count):
 def test_the_best_window_is_half_part_half_background():
     own = np.zeros((1, 32, 64), bool)
     own[0, 8:24, 0:32] = True
-    corners = place(own, np.zeros_like(own), (16, 32))
-    held = window_sums(own.astype(int), (16, 32))[0, corners[0, 0], corners[0, 1]]
-    assert held == 16 * 32 // 2
+    corners = place(integral(own), integral(np.zeros_like(own)), (16, 32))
+    assert held(integral(own), corners, (16, 32)) == 16 * 32 // 2
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 999))
 def test_window_sums_are_sums_over_windows(height, width, seed):
-    values = np.random.default_rng(seed).integers(-5, 6, (2, 12, 12))
-    sums = window_sums(values, (height, width))
+    values = np.random.default_rng(seed).integers(0, 2, (2, 12, 12)) > 0
+    sums = window_sums(integral(values), (height, width))
     assert sums.shape == (2, 13 - height, 13 - width)
     y, x = (12 - height) // 2, 12 - width
     assert (sums[:, y, x] == values[:, y : y + height, x : x + width].sum((1, 2))).all()

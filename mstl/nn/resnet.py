@@ -8,8 +8,6 @@ from urllib.parse import urlsplit
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import get_model, get_model_weights
-from torchvision.ops import FrozenBatchNorm2d
 
 from mstl.errors import InputError
 from mstl.nn.unet import check_size, double_convolution, normalisation
@@ -82,7 +80,11 @@ class ResNetEncoder(nn.Module):
         return tuple(features)
 
 
+# torchvision takes longer to import than torch, and only those who ask for a ResNet need it.
 def _load(name: str, weights: str | None, norm: str) -> nn.Module:
+    from torchvision.models import get_model
+    from torchvision.ops import FrozenBatchNorm2d
+
     def layer(channels: int) -> nn.Module:
         return FrozenBatchNorm2d(channels) if norm == "frozen" else normalisation(norm, channels)
 
@@ -106,6 +108,8 @@ def _pretrained(name: str, weights: str) -> dict[str, Tensor]:
     Raises:
         InputError: the file in torch's folder is not the one its name's checksum belongs to.
     """
+    from torchvision.models import get_model_weights
+
     chosen = get_model_weights(name).verify(weights)
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(chosen.url).path).name
     known = file.stem.rpartition("-")[2]
