@@ -83,8 +83,11 @@ def summary(rows: pd.DataFrame) -> str:
     """One sentence: how many bars are met."""
     asked = rows[rows["bar"] != ""].to_dict("records")
     met = sum(shortfall(row) <= 0 for row in asked)
-    origin = rows.iloc[0]
-    return f"**{met} of {len(asked)} bars are met**, on {origin['device']}, at commit `{origin['commit']}`."
+
+    def listed(column: str) -> str:
+        return ", ".join(f"`{value}`" if column == "commit" else value for value in rows[column].unique())
+
+    return f"**{met} of {len(asked)} bars are met**, on {listed('device')}, at commit {listed('commit')}."
 
 
 def values_table(rows: pd.DataFrame) -> pd.DataFrame:

@@ -86,7 +86,8 @@ def describe(runs: pd.DataFrame) -> str:
         f"**{len(rows)} runs** on {listed('data')}: {len(settings)} settings, "
         f"{rows['method'].map(family).nunique()} methods in {rows['method'].nunique()} variants, "
         f"seeds {listed('seed')}, labels {listed('labels')}, profile {profiles}. "
-        f"Computed on {listed('device')}, from commit {listed('commit')}. Made by `make sweep SWEEP=main`."
+        f"Computed on {listed('device')}, from commit {listed('commit')}. "
+        "Made by `make sweep`; what it trains is written in `workflow/sweeps/`."
     )
 
 

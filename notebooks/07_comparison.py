@@ -11,7 +11,7 @@
 #
 # The paper claims that MSTL transfers better than other multi-source methods. Here all of them meet on the same
 # sources, the same labelled target images and the same test cars. Every number on this page is drawn from the tables in
-# `results/grid/`, and they are made by one command, `make sweep SWEEP=main`. {doc}`../book/fairness` says what every
+# `results/grid/`, made by `make sweep SWEEP='main labels more views'`. {doc}`../book/fairness` says what every
 # method may see and spend.
 #
 # | | |

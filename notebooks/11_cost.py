@@ -63,7 +63,7 @@ plt.show()
 #   each domain has a forward pass of its own, each source draws its own target batch, and `.item()` fetches every loss in each step.
 # * **plain loop as advised**: the same after what every performance guide says. A worker process for each loader, which stays; mixed precision; no `.item()`.
 # * **ours**: decoded once and gathered from memory, one forward pass where sizes agree, mixed precision where it pays, one target batch for
-#   all sub-networks.
+#   all sub-networks, and no mask computed that no loss reads.
 #
 # What a loop gains depends on what a photograph costs to decode. So there are two sizes: that of Carvana's photographs, the paper's data, and the small ones of the embedded data. The plain loops
 # neither augment nor average weights nor train discriminators beyond one update; ours does all three in the same time.
