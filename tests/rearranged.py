@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from conftest import toy_task
-from small import batch_of
+from small import batch_of, in_float64
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -31,16 +30,7 @@ def made(name: str, sources: int, overrides: str = "", labelled: bool = True) ->
 
 def drawn(sources: int, labels: int = 4) -> Batch:
     """A small batch in double precision: sources of unequal size, windows smaller than the target."""
-    batch = batch_of(toy_task(sources, labels, (16, 24), (16, 16)))
-    target = replace(
-        batch.target, **{k: getattr(batch.target, k).double() for k in ("images", "masks", "plain")}
-    )
-    return replace(
-        batch,
-        source_images=batch.source_images.double(),
-        source_masks=batch.source_masks.double(),
-        targets=(target,) * batch.J,
-    )
+    return in_float64(batch_of(toy_task(sources, labels, (16, 24), (16, 16))))
 
 
 def weights(method: Method) -> State:
