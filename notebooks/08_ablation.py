@@ -56,11 +56,12 @@ Markdown(text.describe(runs))
 #
 # Each row is MSTL-plus with one thing changed, minus MSTL-plus as it is, on the same cars and seeds. Left of zero, the
 # change costs points, so what it removes was useful. An interval that holds zero means: not distinguishable with these
-# seeds and cars, which is not the same as *no effect*.
+# seeds and cars, which is not the same as *no effect*. And with so many rows about one in twenty would stay clear of zero by chance
+# alone: a single row is a hint, not a finding.
 #
-# Two rows that are equal to the last digit are no mistake. MSTL-plus closes the adversarial game for a source whose share of
-# foreground is far from the target's, and while it is closed no switch of the discriminator can matter: the gradient ratio in
-# the log of such a run is 0.
+# That a switch of the adversary changes nothing at all in a run is no mistake. MSTL-plus closes the adversarial game for a source
+# whose share of foreground is far from the target's, and while it is closed no such switch can matter: the gradient ratio in the
+# log of that run is 0.
 
 # %%
 changes = comparison.ablation(every)
