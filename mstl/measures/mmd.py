@@ -13,7 +13,8 @@ Bandwidths that follow the data are functions of the joined sample's squared dis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
 from itertools import pairwise
 
 import torch
@@ -34,9 +35,9 @@ class _SquaredDistances(torch.autograd.Function):
 
     @staticmethod
     def forward(z: Tensor) -> Tensor:
-        gram = z @ z.T
-        squares = gram.diagonal().clone()
-        return gram.mul_(-2).add_(squares[:, None]).add_(squares).clamp_min_(0)
+        squares = z.square().sum(1)
+        distances = torch.addmm(squares, z, z.T, alpha=-2).add_(squares[:, None]).clamp_min_(0)
+        return distances.fill_diagonal_(0)
 
     @staticmethod
     def setup_context(ctx, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -52,7 +53,10 @@ class _SquaredDistances(torch.autograd.Function):
 def squared_distances(z: Tensor) -> Tensor:
     """|z_i − z_j|² of all rows, from one Gram matrix: (n, d) → (n, n), diagonal exactly 0."""
     # Distances do not change, and small ones keep their digits.
-    return _SquaredDistances.apply(z - z.mean(0).detach())
+    centred = z - z.mean(0).detach()
+    if torch.is_grad_enabled() and z.requires_grad:
+        return _SquaredDistances.apply(centred)
+    return _SquaredDistances.forward(centred)
 
 
 def mean_bandwidths(
@@ -137,10 +141,11 @@ def jmmd2(
     with torch.autocast(joined[0].device.type, enabled=False):
         if estimator.startswith("linear"):
             return _linear(joined, bandwidths, n, m, ring=estimator == "linear")
-        kernel = torch.ones((), dtype=joined[0].dtype, device=joined[0].device)
+        kernels = []
         for z, layer in zip(joined, bandwidths, strict=True):
             distances = squared_distances(z)
-            kernel = kernel * _kernel(distances, _resolve(layer, distances.detach()), _doublings(layer))
+            kernels.append(_kernel(distances, _resolve(layer, distances.detach()), _doublings(layer)))
+        kernel = reduce(torch.mul, kernels)
         return (kernel * _pair_weights(n, m, estimator == "unbiased", kernel)).sum()
 
 
@@ -168,13 +173,13 @@ class _KernelSum(torch.autograd.Function):
 
     @staticmethod
     def forward(distances: Tensor, bandwidths: Tensor, doubling: bool) -> tuple[Tensor, Tensor]:
-        rates = -bandwidths.reciprocal().flip(0)
-        kernel = (distances * rates[0]).exp_()
-        total, slope = kernel.clone(), kernel * rates[0]
-        for rate in rates[1:]:
-            kernel = kernel.mul_(kernel) if doubling else (distances * rate).exp_()
-            total.add_(kernel)
-            slope.addcmul_(kernel, rate)
+        total = slope = None
+        for rate, kernel in _kernels(distances, bandwidths, doubling):
+            if total is None:
+                total, slope = kernel.clone(), kernel * rate
+            else:
+                total.add_(kernel)
+                slope.addcmul_(kernel, rate)
         return total, slope
 
     @staticmethod
@@ -191,7 +196,20 @@ class _KernelSum(torch.autograd.Function):
 
 
 def _kernel(distances: Tensor, bandwidths: Tensor, doubling: bool) -> Tensor:
-    return _KernelSum.apply(distances, bandwidths, doubling)[0]
+    if torch.is_grad_enabled() and distances.requires_grad:
+        return _KernelSum.apply(distances, bandwidths, doubling)[0]
+    total = None
+    for _, kernel in _kernels(distances, bandwidths, doubling):
+        total = kernel.clone() if total is None else total.add_(kernel)
+    return total
+
+
+def _kernels(distances: Tensor, bandwidths: Tensor, doubling: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    """For each bandwidth b, the largest first, -1/b and exp(-distance/b), all in the same memory."""
+    kernel = None
+    for rate in -bandwidths.reciprocal().flip(0):
+        kernel = (distances * rate).exp_() if kernel is None or not doubling else kernel.mul_(kernel)
+        yield rate, kernel
 
 
 def _doublings(bandwidths: Bandwidths) -> bool:
