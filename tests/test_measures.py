@@ -102,6 +102,36 @@ def test_the_second_derivative_is_the_derivative_of_the_first(bandwidths):
     assert torch.autograd.gradgradcheck(lambda x: mmd2(x, T, bandwidths, "unbiased"), x)
 
 
+@pytest.mark.parametrize("bandwidths", [(0.5, 1.0, 2.0), (0.7, 2.0)])
+def test_a_gradient_that_can_be_differentiated_again_is_the_same_gradient(bandwidths):
+    x = S.clone().requires_grad_()
+    plain, again = (
+        torch.autograd.grad(mmd2(x, T, bandwidths), x, create_graph=create)[0] for create in (False, True)
+    )
+    torch.testing.assert_close(again, plain, rtol=1e-12, atol=1e-14)
+
+
+def test_gradients_of_many_pairs_of_samples_at_once_are_those_of_each():
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(2, 3, 6, 4, dtype=torch.float64, generator=generator)
+
+    def distance(x, y):
+        return mmd2(x, y, (0.7, 2.0))
+
+    together = torch.func.vmap(torch.func.grad(distance))(x, y)
+    x.requires_grad_()
+    each = torch.autograd.grad(sum(map(distance, x, y)), x)[0]
+    torch.testing.assert_close(together, each, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("bandwidths", [(0.5, 1.0, 2.0), (0.5, 4.0), (2.0, 1.0), (0.3, 0.6, 1.3)])
+@pytest.mark.parametrize("gradient", [False, True])
+def test_the_kernels_of_several_bandwidths_are_summed_doublings_or_not(bandwidths, gradient):
+    x = S.clone().requires_grad_(gradient)
+    alone = sum(mmd2(x, T, bandwidth).item() for bandwidth in bandwidths)
+    assert mmd2(x, T, bandwidths).item() == pytest.approx(alone, rel=1e-12, abs=1e-14)
+
+
 def test_equal_samples_have_distance_zero_and_a_finite_gradient():
     x = torch.ones(4, 3, requires_grad=True)
     value = mmd2(x, torch.ones(5, 3), XLEARN) + moment_distance((x,), torch.ones(5, 3))
@@ -219,9 +249,9 @@ def test_bandwidths_may_be_a_number_numbers_a_tensor_or_a_function_of_the_distan
     wanted = mmd2(S, T, (2.0,)).item()
     assert mmd2(S, T, 2).item() == mmd2(S, T, 2.0).item() == wanted
     assert mmd2(S, T, torch.tensor(2.0)).item() == mmd2(S, T, torch.tensor([2.0])).item() == wanted
-    z, seen = torch.cat((S, T)), []
+    z, seen, x = torch.cat((S, T)), [], S.clone().requires_grad_()
     for estimator in ("unbiased", "linear"):
-        value = mmd2(S, T, lambda d: seen.append(d) or torch.tensor([2.0]), estimator)
+        value = mmd2(x, T, lambda d: seen.append(d) or torch.tensor([2.0]), estimator)
         assert value.item() == pytest.approx(mmd2(S, T, 2.0, estimator).item(), rel=1e-12)
         torch.testing.assert_close(seen[-1], torch.cdist(z, z).square())
         assert not seen[-1].requires_grad

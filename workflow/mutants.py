@@ -41,7 +41,7 @@ MODULES = {
     "nn/fusion": ("test_fusion",),
     "data/batches": ("test_batches",),
     "data/local": ("test_local", "test_own_data"),
-    "measures/mmd": ("test_measures", "test_golden"),
+    "measures/mmd": ("test_measures", "test_golden", "test_bench_mmd"),
     "measures/moments": ("test_measures", "test_golden"),
     "evaluate": ("test_evaluate",),
 }

@@ -155,11 +155,11 @@ def _linear(joined: Sequence[Tensor], bandwidths: Sequence[Bandwidths], n: int, 
     second = (first + 1) % rows
     left = torch.stack((first, n + first, first, second))
     right = torch.stack((second, n + second, n + second, n + first))
-    kernel = torch.ones((), dtype=joined[0].dtype, device=joined[0].device)
+    kernels = []
     for z, layer in zip(joined, bandwidths, strict=True):
         chosen = _resolve(layer, squared_distances(z.detach()) if callable(layer) else z)
-        kernel = kernel * _kernel((z[left] - z[right]).square().sum(-1), chosen, _doublings(layer))
-    within_x, within_y, forth, back = kernel
+        kernels.append(_kernel((z[left] - z[right]).square().sum(-1), chosen, _doublings(layer)))
+    within_x, within_y, forth, back = reduce(torch.mul, kernels)
     return (within_x + within_y - forth - back).mean()
 
 
