@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,6 +24,7 @@ LOOPS = {
 }
 STORES = {"memory": ("o", PALETTE[0]), "file": ("s", PALETTE[2]), "cold file": ("D", PALETTE[5])}
 GREY = "#555555"
+LABEL = 50  # characters to a line of a row's label
 FAR = 5.0  # times better than asked; what lies beyond is written as a number
 
 
@@ -119,7 +121,7 @@ def commands(rows: pd.DataFrame) -> pd.DataFrame:
 def bar_dots(rows: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Every bar: the measured value as a share of what was asked; right of the line it is met."""
     asked = rows[rows["bar"] != ""].to_dict("records")
-    ax = ax or plt.subplots(figsize=(9, 1 + 0.36 * len(asked)))[1]
+    ax = ax or plt.subplots(figsize=(6, 1 + 0.46 * len(asked)))[1]
     for y, row in enumerate(asked):
         sign, limit = row["bar"].split()
         values = np.array([row[key] for key in ("low", "value", "high")]) / float(limit)
@@ -133,7 +135,7 @@ def bar_dots(rows: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.plot([], [], "o", ls="none", color=PALETTE[0], label="met")
     ax.plot([], [], "X", ls="none", color=PALETTE[5], label="missed")
     ax.axvline(1, color=GREY, lw=1)
-    ax.set_yticks(range(len(asked)), [_asked(row) for row in asked], fontsize=8)
+    ax.set_yticks(range(len(asked)), [_asked(row) for row in asked], fontsize=9)
     ax.set_ylim(len(asked) - 0.5, -0.5)
     ax.set_xlim(0.25, FAR)
     _log_ticks(ax)
@@ -145,7 +147,7 @@ def bar_dots(rows: pd.DataFrame, ax: Axes | None = None) -> Axes:
 def _asked(row: dict) -> str:
     place = f", {row['at']}" if row["at"] else ""
     sign, limit = row["bar"].split()
-    return f"{row['quantity']}{place}: {'≥' if sign == '>=' else '≤'} {limit}"
+    return fill(f"{row['quantity']}{place}: {'≥' if sign == '>=' else '≤'} {limit}", LABEL)
 
 
 def peers(rows: pd.DataFrame) -> Figure:
