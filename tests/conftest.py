@@ -7,6 +7,7 @@ import os
 # One thread a worker: pytest runs one worker a core, and reductions stay bit-identical.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -16,6 +17,10 @@ from mstl.data.task import Task
 
 # pytest --trust FOLDER; a server of the tests' own; no other network
 pytest_plugins = ("trust_report", "local_https", "offline")
+
+# A busy machine is no reason to fail: time is measured in benchmarks/.
+hypothesis.settings.register_profile("mstl", deadline=None)
+hypothesis.settings.load_profile("mstl")
 
 
 def blobs(name: str, n: int, size: tuple[int, int], seed: int) -> Domain:
