@@ -65,7 +65,9 @@ class Team:
             )
         for module in method.modules():
             if isinstance(module, SHARED):
-                module.forward = _Shared(self, module.forward)
+                for name in ("forward", "represent"):
+                    if hasattr(module, name):
+                        setattr(module, name, _Shared(self, getattr(module, name)))
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:

@@ -69,8 +69,8 @@ def report_rows(team: Team, config: TrainConfig, folder: str) -> None:
     batch = trainer.batches.at(0)
     seen: list[Tensor] = []
     for network in trainer.method.subnetworks:
-        inner = network.encoder.forward
-        network.encoder.forward = lambda x, *rest, inner=inner: (seen.append(x), inner(x, *rest))[1]
+        inner = network.represent.forward
+        network.represent.forward = lambda x, *rest, inner=inner: (seen.append(x), inner(x, *rest))[1]
     trainer.update()
     targets = [target.images for target in batch.targets]
     torch.save({"targets": targets, "seen": seen}, Path(folder) / f"{team.rank}.pt")
