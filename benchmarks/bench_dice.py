@@ -35,20 +35,20 @@ def main() -> None:
     table.write()
 
 
-def time_to_dice(table: Table, options: argparse.Namespace) -> None:
+def time_to_dice(table: Table, chosen: argparse.Namespace) -> None:
     """Seconds until validation cars are segmented with each ``--dice``, one run a seed and loop, in turn."""
     taken: dict[str, list[dict]] = {key: [] for key in LOOPS}
-    for seed in range(options.seeds):
+    for seed in range(chosen.seeds):
         with tempfile.TemporaryDirectory() as temporary:
             files("studio", Path(temporary) / "files", 10**6, seed)
             for key in list(LOOPS)[:: -1 if seed % 2 else 1]:
-                flags = {"dice": " ".join(map(str, options.dice)), "most": options.most}
+                flags = {"dice": " ".join(map(str, chosen.dice)), "most": chosen.most}
                 folder = Path(temporary) / "files"
-                with start(key, folder, options.cores, profile="grid", seed=seed, **flags) as one:
+                with start(key, folder, chosen.cores, profile="grid", seed=seed, **flags) as one:
                     taken[key].append(one.ask())
-    for goal in map(str, options.dice):
+    for goal in map(str, chosen.dice):
         reached = {key: [run[goal] for run in runs] for key, runs in taken.items()}
-        notes = {key: _gave_up(runs, options.most) for key, runs in reached.items()}
+        notes = {key: _gave_up(runs, chosen.most) for key, runs in reached.items()}
         for key, label in LOOPS.items():
             for what, unit in UNITS.items():
                 values = [run[what] for run in reached[key]]

@@ -16,7 +16,7 @@ from pathlib import Path
 from loops import LOOPS, files, start
 from options import options
 from photographs import SIZES
-from table import Table
+from table import Table, cores
 
 from mstl.config import PROFILES
 
@@ -25,36 +25,40 @@ def main() -> None:
     """Measure and write the table."""
     parser = options(__doc__, 5, quick="one small turn, to see that all works")
     parser.add_argument(
-        "--cores", type=int, nargs="+", default=[1], help="threads of each loop, and its cores"
+        "--cores",
+        type=int,
+        nargs="+",
+        default=[1, 2][: cores()],
+        help="threads of each loop, and its cores",
     )
     parser.add_argument("--steps", type=int, default=6, help="steps timed in one turn")
     parser.add_argument("--images", type=int, default=40, help="files a domain")
     chosen = parser.parse_args()
     if chosen.quick:
-        chosen.rounds, chosen.steps, chosen.images = 1, 1, 16
+        chosen.rounds, chosen.steps, chosen.images, chosen.cores = 1, 1, 16, [1]
     table = Table("train", max(chosen.cores))
     with tempfile.TemporaryDirectory() as temporary:
         for name in SIZES:
             files(name, Path(temporary) / name, chosen.images)
-            for cores in chosen.cores:
-                speed(table, name, Path(temporary) / name, cores, chosen)
+            for count in chosen.cores:
+                speed(table, name, Path(temporary) / name, count, chosen)
     table.write()
 
 
-def speed(table: Table, name: str, folder: Path, cores: int, options: argparse.Namespace) -> None:
+def speed(table: Table, name: str, folder: Path, count: int, chosen: argparse.Namespace) -> None:
     """Step time, images a second and memory of the three on some cores, in turn."""
     profile = PROFILES["quick"]
     with ExitStack() as stack:
-        children = {key: stack.enter_context(start(key, folder, cores, steps=options.steps)) for key in LOOPS}
+        children = {key: stack.enter_context(start(key, folder, count, steps=chosen.steps)) for key in LOOPS}
         for one in children.values():
             one.ask("warm up")
         turns: dict[str, list[dict]] = {key: [] for key in LOOPS}
-        for turn in range(options.rounds):
+        for turn in range(chosen.rounds):
             for key in list(LOOPS)[:: -1 if turn % 2 else 1]:
                 turns[key].append(children[key].ask())
     size = " photographs of Carvana's size" if name == "carvana" else " photographs of 240×160"
     seconds = {key: [turn["seconds"] for turn in turns[key]] for key in LOOPS}
-    where = "1 core" if cores == 1 else f"{cores} cores"
+    where = "1 core" if count == 1 else f"{count} cores"
     why = "what is left is the arithmetic of the networks"
     if name == "studio":
         why = f"a small photograph is decoded in no time; {why}"
