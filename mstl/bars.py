@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from mstl.comparison import (
     variant_label,
 )
 from mstl.results import method_label
+from mstl.run.names import Setting
 
 SEEDS = 5  # a bar counts as tested with this many
 E1 = [("studio", "parts"), ("studio", "chimeras"), ("carparts", "parts")]
@@ -93,7 +95,7 @@ def _first(cars, runs, data: str, recipe: str, labels: int, seeds: int) -> dict[
 
 def _second(cars, runs, seeds: int) -> list[dict[str, object]]:
     rows = []
-    for data, recipe, labels in _settings(cars, lambda parsed: parsed.extra == ("harmful",)):
+    for data, recipe, labels in _settings(cars, lambda setting: setting.extra == ("harmful",)):
         scores, spent = (choose(table, recipe, labels, data=data) for table in (cars, runs))
         rows.append(_against(scores, spent, COMBINE, 4, seeds) | _place(data, recipe, labels))
     rows = rows or [_missing(recipe="parts+harmful")]
@@ -109,7 +111,8 @@ def _costs(cars, seeds: int) -> list[dict[str, object]]:
     rows = []
     for (data, recipe, extra, labels), both in table.groupby(keys, sort=True):
         change = {row.method: row for row in both.itertuples()}
-        row = _place(data, f"{recipe}+{extra}", labels) | {"reached": NOT_RUN, "note": ""}
+        setting = replace(Setting.parse(recipe), extra=tuple(extra.split()))
+        row = _place(data, str(setting), labels) | {"reached": NOT_RUN, "note": ""}
         if set(change) == {OURS, COMBINE} and all(c.seeds for c in change.values()):
             ours, combine = change[OURS], change[COMBINE]
             row |= {name: getattr(ours, name) for name in ("difference", "low", "high", "seeds", "dropped")}
@@ -131,7 +134,7 @@ def _costs(cars, seeds: int) -> list[dict[str, object]]:
 
 def _third(cars, runs, seeds: int) -> list[dict[str, object]]:
     rows = []
-    settings = _settings(cars, lambda parsed: parsed[0] == "views-styled" and not any(parsed[1:]), labels=0)
+    settings = _settings(cars, lambda setting: setting == Setting("views-styled"), labels=0)
     for rival in (COMBINE, "dann"):
         head = {"bar": "E3", "claim": f"≥ 2 points over {method_label(rival)} without labels"}
         head["needed"] = "≥ +2, interval above 0"
@@ -201,5 +204,5 @@ def _settings(cars: pd.DataFrame, wanted, labels: int | None = None) -> Sequence
     return [
         (row.data, row.recipe, row.labels)
         for row in there.itertuples()
-        if wanted(comparison.parse_recipe(row.recipe)) and labels in (None, row.labels)
+        if wanted(Setting.parse(row.recipe)) and labels in (None, row.labels)
     ]

@@ -6,9 +6,8 @@ several data sets concatenated where one likes. Dice is in percent and differenc
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ import pandas as pd
 from mstl.bootstrap import paired_difference, two_way_bootstrap
 from mstl.errors import InputError
 from mstl.results import available, load, method_label
+from mstl.run.names import Setting, Variant
 
 SETTING = ["data", "recipe", "sources", "labels", "profile"]
 TUNING_SEEDS = (100, 101, 102)  # their runs chose hyper-parameters, so they are never reported
@@ -24,31 +24,14 @@ DRAWS = 1000
 NOT_RUN = "not run"
 
 
-class Recipe(NamedTuple):
-    """What the column ``recipe`` of a results table says: ``parts-2+harmful~front``."""
-
-    base: str
-    number: int  # J, 0 where the recipe's own
-    extra: tuple[str, ...]
-    without: tuple[str, ...]
-
-
-def parse_recipe(text: str) -> Recipe:
-    """The parts of ``recipe[-J][+extra...][~without...]``."""
-    name, *without = text.split("~")
-    name, *extra = name.split("+")
-    base, number = re.fullmatch(r"(.+?)(?:-(\d+))?", name).groups()
-    return Recipe(base, int(number or 0), tuple(extra), tuple(without))
-
-
 def family(variant: str) -> str:
     """The method of a variant: ``dann`` of ``dann+mean_teacher=1+steps=900``."""
-    return variant.split("+")[0]
+    return Variant.parse(variant).method
 
 
 def at_equal_time(variant: str) -> bool:
     """Whether a variant has steps of its own, given to it so that it trains as long as `OURS`."""
-    return any(change.startswith("steps=") for change in variant.split("+")[1:])
+    return Variant.parse(variant).steps is not None
 
 
 def is_rival(variant: str) -> bool:
@@ -58,20 +41,18 @@ def is_rival(variant: str) -> bool:
 
 def variant_label(variant: str) -> str:
     """What tables and figures call a variant: ``source combine, mean teacher 1, 800 steps``."""
-    name, *changes = variant.split("+")
-    spoken = []
-    for change in changes:
-        key, _, value = change.partition("=")
-        teacher = "no mean teacher" if value == "0" else f"mean teacher {value}"
-        words = {"steps": f"{value} steps", "source": f"source {value}", "mean_teacher": teacher}
-        spoken.append(words.get(key, change))
-    return ", ".join([method_label(name), *spoken])
+    v = Variant.parse(variant)
+    spoken = [f"source {value}" if name == "source" else f"{name}={value}" for name, value in v.overrides]
+    if v.mean_teacher is not None:
+        spoken.append(f"mean teacher {v.mean_teacher:g}" if v.mean_teacher else "no mean teacher")
+    if v.steps is not None:
+        spoken.append(f"{v.steps} steps")
+    return ", ".join([method_label(v.method), *spoken])
 
 
 def is_ablation(variant: str, base: str = OURS) -> bool:
     """Whether a variant is ``base`` with something else changed than its steps."""
-    changes = variant.split("+")[1:]
-    return family(variant) == base and not all(change.startswith("steps=") for change in changes)
+    return family(variant) == base and replace(Variant.parse(variant), steps=None) != Variant(base)
 
 
 def everything(folder: str, table: str) -> pd.DataFrame:
@@ -203,7 +184,7 @@ def best_rival(cars: pd.DataFrame, ours: str = OURS, among: Iterable[str] | None
 
 def is_single_source(variant: str) -> bool:
     """Whether a variant is a network that saw one of several sources only."""
-    return family(variant) == "source_only" and "+source=" in variant
+    return family(variant) == "source_only" and "source" in dict(Variant.parse(variant).overrides)
 
 
 def best_single_source(cars: pd.DataFrame, ours: str = OURS) -> str | None:
@@ -286,7 +267,7 @@ def ablation(cars: pd.DataFrame, base: str = OURS, draws: int = DRAWS) -> pd.Dat
         for variant in sorted(scores["method"].unique()):
             if is_ablation(variant, base):
                 result = _difference(*_sides(scores, variant, base), draws)
-                change = {"change": variant.removeprefix(f"{base}+")}
+                change = {"change": Variant.parse(variant).change}
                 rows.append(dict(zip(SETTING, key, strict=True)) | change | result)
     columns = [*SETTING, "change", "difference", "low", "high", "seeds", "dropped", "note"]
     return pd.DataFrame(rows, columns=columns)
@@ -302,12 +283,12 @@ def robustness(cars: pd.DataFrame, methods: Sequence[str] | None = None, draws: 
     keys = ["data", "labels", "profile", "recipe", "method"]
     groups = dict(list(reported(cars, "cars").groupby(keys, sort=True)))
     for data, labels, profile, recipe, method in groups:
-        extra = parse_recipe(recipe).extra
-        if extra and (methods is None or method in methods):
-            clean = recipe.replace("".join(f"+{name}" for name in extra), "")
+        setting = Setting.parse(recipe)
+        if setting.extra and (methods is None or method in methods):
+            clean = str(replace(setting, extra=()))
             without = groups.get((data, labels, profile, clean, method), cars.iloc[:0])
             key = {"data": data, "recipe": clean, "labels": labels, "profile": profile}
-            key |= {"extra": "+".join(extra), "method": method}
+            key |= {"extra": " ".join(setting.extra), "method": method}
             rows.append(key | _difference(groups[data, labels, profile, recipe, method], without, draws))
     columns = ["data", "recipe", "labels", "profile", "extra", "method", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=[*columns, "seeds", "dropped", "note"])
@@ -318,7 +299,7 @@ def main_settings(cars: pd.DataFrame, labels: Sequence[int] = (0, 4, 8)) -> list
     rows = reported(cars, "cars")
     there = rows[rows["labels"].isin(labels)][["recipe", "labels"]].drop_duplicates()
     pairs = sorted(there.itertuples(index=False, name=None))
-    return [(recipe, number) for recipe, number in pairs if not any(parse_recipe(recipe)[1:])]
+    return [(recipe, number) for recipe, number in pairs if Setting.parse(recipe).plain]
 
 
 def label_budget(cars: pd.DataFrame, recipe: str, methods: Sequence[str] | None = None) -> pd.DataFrame:
@@ -334,8 +315,8 @@ def source_numbers(
 ) -> pd.DataFrame:
     """Rows of `summarise` for one recipe with every number J of sources, none added and none left out."""
     rows = reported(cars, "cars")
-    parsed = rows["recipe"].map({text: parse_recipe(text) for text in rows["recipe"].unique()})
-    plain = parsed.map(lambda p: p.base == recipe and not p.extra and not p.without)
+    plain = rows["recipe"].map(lambda text: replace(Setting.parse(text), sources=0) == Setting(recipe))
+    plain = plain.astype(bool)
     rows = rows[plain & (rows["labels"] == labels)]
     rows = rows if methods is None else rows[rows["method"].isin(methods)]
     # `parts` and `parts-3` are the same setting where three is the recipe's own number.

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from mstl.comparison import NOT_RUN, at_equal_time, family, variant_label
 from mstl.plots import PALETTE, colour, order
+from mstl.run.names import Variant, separate
 
 MARKERS = {
     "target_only": "s",
@@ -44,7 +45,7 @@ def marker(method: str) -> dict[str, object]:
     name, paint = family(method), colour(method)
     style = {"marker": MARKERS.get(name, "o"), "ms": 11 if name == "mstl_plus" else 7, "mew": 1.3}
     style |= {"mec": paint, "mfc": "white" if at_equal_time(method) else paint}
-    if "+mean_teacher=" in method:
+    if Variant.parse(method).mean_teacher is not None:
         style |= {"fillstyle": "left" if at_equal_time(method) else "bottom", "mfc": paint, "mfcalt": "white"}
     return style
 
@@ -169,7 +170,7 @@ def ablation_forest(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         name = _setting_name(("data", "recipe", "labels"), key)
         ax.errorbar(rows["difference"], y, xerr=spread, fmt=shape, color=shade, ms=6, lw=1.6, label=name)
     _zero_line(ax)
-    ax.set_yticks(range(len(changes)), [change.replace("+", "\n+ ") for change in changes])
+    ax.set_yticks(range(len(changes)), ["\n+ ".join(separate(change)) for change in changes])
     ax.set_ylim(-0.6, len(changes) - 0.4)
     ax.locator_params(axis="x", nbins=6)
     ax.set_xlabel("change in Dice points (left of zero: worse)")

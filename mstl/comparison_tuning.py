@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from mstl.run.names import Variant
+
 
 def tuned(runs: pd.DataFrame) -> pd.DataFrame:
     """Mean validation Dice of every value that was tried.
@@ -15,8 +17,9 @@ def tuned(runs: pd.DataFrame) -> pd.DataFrame:
         Columns method, value, validation (Dice, mean over seeds and settings), seeds, best (bool); the values
         of a method in the order of the table.
     """
-    method, _, value = zip(*runs["method"].str.partition("+").to_numpy(), strict=True)
-    table = runs.assign(method=method, value=value).query("value != ''")
+    variants = [Variant.parse(name) for name in runs["method"]]
+    table = runs.assign(method=[v.method for v in variants], value=[v.change for v in variants])
+    table = table.query("value != ''")
     grouped = table.groupby(["method", "value"], sort=False)
     means = grouped.agg(validation=("validation_dice", "mean"), seeds=("seed", "nunique")).reset_index()
     means["best"] = means["validation"] == means.groupby("method")["validation"].transform("max")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mstl.errors import InputError
+from mstl.run.names import Setting, Variant, changes_of
 
 if TYPE_CHECKING:
     from mstl.data.task import Task
@@ -79,7 +80,7 @@ class TrainConfig:
             chimeras, or own (your folders).
         sources: number J of sources; 0 is the recipe's own.
         extra: sources to add: "useless" (noise), "harmful" (inverted masks) or both.
-        without: names of sources to leave out, "front" for instance.
+        without: names of sources to leave out, separated by commas: "front,left side".
         method: one of ``mstl.methods.METHODS``.
         labels: labelled target images.
         seed: of the splits, the initial weights and the batches.
@@ -143,6 +144,7 @@ class TrainConfig:
                     f"{name} must be a number from {low:g} to {high:g}; got {value!r}"
                     + (" (in YAML write 1.0e-3, not 1e-3)" if isinstance(value, str) else "")
                 )
+        changes_of(self.overrides)
         if self.mean_teacher and self.profiled("ema") == 0:
             raise InputError("mean_teacher > 0 needs averaged weights to teach: set ema > 0")
 
@@ -180,7 +182,7 @@ class TrainConfig:
             size=self.profiled("size"),
             data_dir=self.data_dir,
             extra=self.extra,
-            without=self.without,
+            without=self.named_setting.without,
         )
 
     @property
@@ -190,19 +192,25 @@ class TrainConfig:
         return path / f"labels-{self.labels}" / f"seed-{self.seed}"
 
     @property
+    def named_setting(self) -> Setting:
+        """The recipe and what was changed about it."""
+        without = tuple(name.strip() for name in self.without.split(",") if name.strip())
+        return Setting(self.recipe, self.sources, tuple(self.extra.split()), without)
+
+    @property
+    def named_variant(self) -> Variant:
+        """The method and what was changed about it."""
+        return Variant.of(self.method, self.overrides, self.mean_teacher, self.steps)
+
+    @property
     def setting(self) -> str:
-        """The recipe and what was changed about it, ``parts-2``, ``parts+harmful`` or ``parts~front``."""
-        number = f"-{self.sources}" if self.sources else ""
-        added = "".join(f"+{name}" for name in self.extra.split())
-        return self.recipe + number + added + "".join(f"~{name}" for name in self.without.split())
+        """`named_setting` as text: its name in tables, ``parts-2``, ``parts+harmful`` or ``parts~front``."""
+        return str(self.named_setting)
 
     @property
     def variant(self) -> str:
-        """The method and what was changed about it, ``mstl+attention=none``: its name in tables."""
-        changes = self.overrides.split()
-        changes += [f"mean_teacher={self.mean_teacher:g}"] if self.mean_teacher is not None else []
-        changes += [f"steps={self.steps}"] if self.steps is not None else []
-        return "+".join([self.method, *changes])
+        """`named_variant` as text: its name in tables, ``mstl+attention=none``."""
+        return str(self.named_variant)
 
 
 def _one_of(name: str, value: str, allowed) -> None:

@@ -15,6 +15,7 @@ from mstl.data.names import read_csv
 from mstl.diagnose import FOLDER, TOGETHER
 from mstl.errors import InputError
 from mstl.results import method_label
+from mstl.run.names import Setting
 from mstl.snapshots import load_arrays
 
 
@@ -101,8 +102,8 @@ def removal(cars: pd.DataFrame, recipe: str, method: str, labels: int, draws: in
     cars = matching(cars, method=method, labels=labels)
     rows = []
     for setting in cars["recipe"].unique() if len(cars) else ():
-        base, _, removed = str(setting).partition("~")
-        if base != recipe or not removed or "~" in removed:
+        removed = _left_out(setting, recipe)
+        if removed is None:
             continue
         both = _paired(cars, recipe, setting)
         for column in ["dice", *(c for c in cars if c.startswith("recall_"))]:
@@ -121,11 +122,11 @@ def own_loss(cars: pd.DataFrame, recipe: str, method: str, labels: int) -> Inter
     Negative: the part whose source is gone suffers more than the rest.
     """
     cars = matching(cars, method=method, labels=labels)
-    settings = [s for s in (cars["recipe"].unique() if len(cars) else ()) if s.startswith(f"{recipe}~")]
-    names = [s.partition("~")[2] for s in settings]
+    removed = {s: _left_out(s, recipe) for s in (cars["recipe"].unique() if len(cars) else ())}
+    removed = {setting: name for setting, name in removed.items() if name is not None}
     pieces = []
-    for setting, name in zip(settings, names, strict=True):
-        others = [n for n in names if n != name and f"recall_{n}" in cars]
+    for setting, name in removed.items():
+        others = [n for n in removed.values() if n != name and f"recall_{n}" in cars]
         if f"recall_{name}" in cars and others:
             both = _paired(cars, recipe, setting)
             change = {n: both[f"recall_{n}_without"] - both[f"recall_{n}_with"] for n in (name, *others)}
@@ -260,6 +261,16 @@ def cases_verdict(cases: dict[str, np.ndarray]) -> str:
         f"The best {half} test images of this run have a Dice of {best.min():.3f} to {best.max():.3f}, "
         f"the worst {half} of {worst.min():.3f} to {worst.max():.3f}. The worst show "
         f"{cars} car{'s' if cars > 1 else ''}, from the views {views}."
+    )
+
+
+def _left_out(setting: str, recipe: str) -> str | None:
+    """The one source that a setting leaves out of a recipe that is otherwise taken as it is."""
+    parsed = Setting.parse(setting)
+    return (
+        parsed.without[0]
+        if parsed == Setting(recipe, without=parsed.without[:1]) != Setting(recipe)
+        else None
     )
 
 

@@ -22,6 +22,7 @@ from mstl.data.domain import Domain
 from mstl.data.task import Task
 from mstl.inference import load_method
 from mstl.results import method_label as label
+from mstl.run.names import Variant
 
 # Okabe & Ito's palette: eight colours that people with any colour vision can tell apart.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#555555")
@@ -74,7 +75,7 @@ def order(methods: Sequence[str]) -> list[str]:
     known = [name for name in METHOD_COLOURS if name != "oracle"]
 
     def rank(method: str) -> tuple[bool, int, str]:
-        name = method.split("+")[0]
+        name = Variant.parse(method).method
         return name == "oracle", known.index(name) if name in known else len(known), method
 
     return sorted(set(methods), key=rank)
@@ -82,7 +83,7 @@ def order(methods: Sequence[str]) -> list[str]:
 
 def colour(method: str) -> str:
     """The colour of a method, the same in every figure."""
-    return METHOD_COLOURS.get(method.split("+")[0], PALETTE[3])
+    return METHOD_COLOURS.get(Variant.parse(method).method, PALETTE[3])
 
 
 def to_picture(image: Tensor) -> np.ndarray:

@@ -15,6 +15,7 @@ from mstl.data.names import read_csv, to_cells
 from mstl.errors import InputError
 from mstl.files import replacing
 from mstl.progress import progress
+from mstl.run.names import Setting, Variant
 
 # Columns besides the keys that every table of this name has.
 COLUMNS = {
@@ -31,7 +32,8 @@ RUN_KEYS = ["data", "recipe", "sources", "method", "labels", "seed", "profile"]
 def collect(runs: str = "runs", out: str = "results") -> list[Path]:
     """Gather every finished run below ``runs`` into ``<out>/<data>/{runs,images,curves}.csv``.
 
-    * ``runs.csv``: one row a run, its scores and where they came from.
+    * ``runs.csv``: one row a run, its scores and where they came from, and what its recipe and method are put
+      together from (`name_columns`).
     * ``images.csv``: one row a run and test image, with the recall of each part.
     * ``curves.csv``: one row a run and log point.
 
@@ -118,7 +120,10 @@ def load(results: str | Path, data: str, table: str) -> pd.DataFrame:
         InputError: the table does not exist yet, is damaged, or is of other runs than ``runs.csv``.
     """
     loaded = _read_table(Path(results) / data / f"{table}.csv")
-    if table == "runs" or "run" not in loaded:
+    if table == "runs":  # those of tables from before they had these columns, too
+        names = [name_columns(*pair) for pair in zip(loaded["recipe"], loaded["method"], strict=True)]
+        return loaded.assign(**pd.DataFrame(names, index=loaded.index))
+    if "run" not in loaded:
         return loaded
     runs = _read_table(Path(results) / data / "runs.csv")
     if "run" not in runs or not loaded["run"].isin(runs["run"]).all():
@@ -245,9 +250,25 @@ def _tidy(
         "data_fingerprint": manifest["data_fingerprint"],
         "command": manifest["command"],
     }
+    run |= name_columns(key["recipe"], key["method"])
     kept = [c for c in test.columns if c in ("car", "view", "dice", "iou") or c.startswith("recall_")]
     test = test[kept].reset_index(drop=True)
     return run, test, curves
+
+
+def name_columns(recipe: str, method: str) -> dict[str, Any]:
+    """The fields of `Setting` and `Variant` that a run's columns recipe and method put together."""
+    setting, variant = Setting.parse(recipe), Variant.parse(method)
+    return {
+        "base_recipe": setting.recipe,
+        "own_sources": setting.sources,
+        "extra": ", ".join(setting.extra),
+        "without": ", ".join(setting.without),
+        "base_method": variant.method,
+        "overrides": variant.override_text,
+        "mean_teacher": variant.mean_teacher,
+        "own_steps": variant.steps,
+    }
 
 
 def _stack(keys: Sequence[dict[str, Any]], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -352,5 +373,6 @@ METHOD_LABELS = {
 
 def method_label(method: str) -> str:
     """What tables and figures call a method: ``mstl+attention=none`` is MSTL + attention=none."""
-    name, *changes = method.split("+")
-    return " + ".join([METHOD_LABELS.get(name, name.replace("_", " ")), *changes])
+    variant = Variant.parse(method)
+    label = METHOD_LABELS.get(variant.method, variant.method.replace("_", " "))
+    return " + ".join([label, *variant.changes])

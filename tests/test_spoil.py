@@ -1,9 +1,12 @@
 """Useless and harmful sources, and sources left out."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import blobs
 
+from mstl.config import TrainConfig
 from mstl.data.spoil import harmful, left_out, spoiled, useless
 from mstl.data.styles import STYLES
 from mstl.errors import InputError
@@ -38,6 +41,11 @@ def test_extra_sources_come_last_and_leave_the_others_alone():
 def test_a_source_is_left_out_by_its_name():
     assert [source.name for source in left_out(SOURCES, "front")] == ["rear"]
     assert left_out(SOURCES, "") == SOURCES
+    spaced = (SOURCES[0], replace(SOURCES[1], name="left side"))
+    without = TrainConfig(without="front").named_setting.without
+    assert [source.name for source in left_out(spaced, without)] == ["left side"]
+    without = TrainConfig(without="left side").named_setting.without
+    assert [source.name for source in left_out(spaced, without)] == ["front"]
 
 
 @pytest.mark.parametrize("extra", ["noise", "harmful harmful", "useless,harmful"])
@@ -50,4 +58,4 @@ def test_leaving_out_what_is_not_there_or_everything_is_one_clear_error():
     with pytest.raises(InputError, match="there are front, rear"):
         left_out(SOURCES, "roof")
     with pytest.raises(InputError, match="leaves no source"):
-        left_out(SOURCES, "front rear")
+        left_out(SOURCES, ("front", "rear"))

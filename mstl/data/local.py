@@ -5,7 +5,7 @@ The paper's own cut of Carvana is not public; these recipes are our reconstructi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -207,7 +207,7 @@ def local_task(
     data_dir: str | Path | None = None,
     cache_dir: str | Path | None = None,
     extra: str = "",
-    without: str = "",
+    without: str | Sequence[str] = (),
 ) -> Task:
     """J labelled sources and a target with ``labels`` labelled images, every split by car.
 
@@ -226,7 +226,7 @@ def local_task(
         data_dir: as in `load`.
         cache_dir: as in `load`.
         extra: sources to add, of ``useless`` (noise) and ``harmful`` (inverted masks), separated by spaces.
-        without: names of the recipe's sources to leave out, separated by spaces.
+        without: the recipe's sources to leave out, one name or several.
 
     Raises:
         InputError: unknown data or recipe, J the recipe does not give, too few cars, more labels than

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -58,19 +59,23 @@ def spoiled(sources: tuple[Domain, ...], extra: str, seed: int) -> tuple[Domain,
     return (*sources, *(EXTRA[name](sources[0], seed) for name in names))
 
 
-def left_out(sources: tuple[Domain, ...], without: str) -> tuple[Domain, ...]:
-    """``sources`` less those whose names stand in ``without``.
+def left_out(sources: tuple[Domain, ...], without: str | Sequence[str]) -> tuple[Domain, ...]:
+    """``sources`` less those that ``without`` names, one or several.
 
     Raises:
         InputError: a name that no source has, or no source left.
     """
+    names = (without,) if isinstance(without, str) and without else tuple(without)
     known = [source.name for source in sources]
-    for name in without.split():
+    for name in names:
         if name not in known:
-            raise InputError(f"without={without!r}: no source is called {name}; there are {', '.join(known)}")
-    kept = tuple(source for source in sources if source.name not in without.split())
+            raise InputError(
+                f"without: no source is called {name!r}; there are {', '.join(known)} "
+                "(commas separate several names)"
+            )
+    kept = tuple(source for source in sources if source.name not in names)
     if not kept:
-        raise InputError(f"without={without!r} leaves no source; leave one in at least")
+        raise InputError(f"without={','.join(names)!r} leaves no source; leave one in at least")
     return kept
 
 
