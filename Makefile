@@ -15,6 +15,11 @@ SIZE     ?=
 SWEEP    ?= main
 RUNS     ?=
 DRY_RUN  ?=
+OUT      ?= gpu-results
+STEPS    ?=
+MINUTES  ?=
+SMALL    ?=
+FROM     ?=
 JOBS     ?= $(shell $(PYTHON) -c 'import os; print(min(8, os.cpu_count() or 1))' 2>/dev/null || echo 1)
 
 PY    := $(VENV)/bin/python
@@ -28,7 +33,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce runs sweep book test test-long lint format bench trust mutants studio notebooks links check-links lock clean
+.PHONY: help setup reproduce runs sweep book test test-long lint format bench gpu gpu-pack gpu-merge trust mutants studio notebooks links check-links lock clean
 
 help: ## show this list
 	@echo 'make <target> [DATA=studio|carparts|carvana|folder] [DATA_DIR=folder] [PROFILE=quick|full]'
@@ -68,6 +73,16 @@ test: $(READY) ## every test, notebooks included, in parallel
 
 test-long: $(READY) ## the tests that take minutes
 	@$(ONE_THREAD) $(PY) -m pytest -n $(JOBS) --dist worksteal -m long tests
+
+gpu: $(READY) ## all that a GPU can tell in 8 minutes: OUT=folder [STEPS="tests full speed t4 sweep"] [SMALL=1]
+	@$(PY) workflow/gpu --out "$(OUT)" $(if $(STEPS),--steps $(STEPS)) $(if $(MINUTES),--minutes $(MINUTES)) \
+	  $(if $(DATA_DIR_CARPARTS),--carparts "$(DATA_DIR_CARPARTS)") $(if $(SMALL),--small)
+
+gpu-pack: $(READY) ## what a bare GPU machine without a network needs beside the checkout, into .gpu/
+	@$(PY) workflow/gpu/pack.py $(if $(DATA_DIR_CARPARTS),--carparts "$(DATA_DIR_CARPARTS)")
+
+gpu-merge: $(READY) ## take the tables of make gpu into results/gpu: FROM=folder
+	@$(PY) workflow/gpu/merge.py "$(FROM)"
 
 trust: $(READY) ## every test that proves a claim, and the tables of the page "How we know it is right"
 	@$(ONE_THREAD) $(PY) -m pytest -n $(JOBS) --dist worksteal -m trust --trust results/trust tests

@@ -111,7 +111,10 @@ def reached(value: float, bar: str) -> bool:
 
 
 def device() -> str:
-    """The processor by name, with the number of its cores this process may use."""
+    """The GPU by name, or the processor with the number of its cores this process may use."""
+    torch = sys.modules.get("torch")  # a script without torch computes on the processor
+    if torch is not None and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
     return f"CPU, {processor()}, {cores()} cores"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import hashlib
+import os
 import platform
 import resource
 import subprocess
@@ -117,12 +118,15 @@ def _method_files(module: str, package: Path) -> set[str]:
 
 @cache
 def commit() -> str:
-    """Commit of the checkout; ``+`` where tracked files differ from it, ``unknown`` outside a checkout."""
+    """Commit of the checkout; ``+`` where tracked files differ from it.
+
+    Outside a checkout what the environment's MSTL_COMMIT says, else ``unknown``.
+    """
     try:
         head = _git("rev-parse", "--short=12", "HEAD")
         changed = _git("status", "--porcelain", "--untracked-files=no", "--", "mstl", "notebooks", "workflow")
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("MSTL_COMMIT") or "unknown"
     return head + ("+" if changed else "")
 
 

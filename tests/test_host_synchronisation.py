@@ -107,18 +107,3 @@ def test_a_line_of_the_log_does_read_so_the_counting_counts():
     with Reads() as reads:
         made._log_line()
     assert set(reads.by_file) - ON_THE_CPU
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@EVERY
-def test_on_a_gpu_pytorch_itself_finds_no_synchronisation(method):
-    config = TrainConfig(method=method, profile="tiny", device="cuda")
-    made = Trainer(config, toy_task())
-    for _ in range(2):
-        made.record.add(made.update())
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        for _ in range(3):
-            made.record.add(made.update())
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
