@@ -99,19 +99,19 @@ bench: $(READY) ## measure what the speed claims say, and compare with benchmark
 	@$(ONE_THREAD) $(PY) benchmarks
 
 mutants: $(READY) ## plant small faults and see whether the tests notice (half an hour on one core)
-	@$(ONE_THREAD) $(PY) workflow/mutants.py --jobs $(JOBS)
+	@$(ONE_THREAD) $(PY) tools/mutants.py --jobs $(JOBS)
 
 studio: $(READY) ## render studio cars with Mitsuba: CARS=300 SIZE=480x320
 	@$(PY) -m mstl.render $(if $(CARS),--cars $(CARS)) $(if $(SIZE),--size $(SIZE)) --jobs $(JOBS)
 
 notebooks: $(READY) ## write notebooks/*.ipynb from notebooks/*.py
-	@$(PY) workflow/pair.py notebooks/*.py
+	@$(PY) tools/pair.py notebooks/*.py
 
 links: $(READY) ## write the repository's address, named in pyproject.toml, wherever it is needed
-	@$(PY) workflow/links.py
+	@$(PY) tools/links.py
 
 check-links: $(READY)
-	@$(PY) workflow/links.py --check
+	@$(PY) tools/links.py --check
 
 lock: ## pin the newest versions anew (needs uv)
 	uv pip compile --upgrade --universal --generate-hashes --all-extras --no-header --no-annotate \

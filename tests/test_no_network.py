@@ -15,13 +15,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 IMPORT = """
 import sys
-sys.path[:0] = ["tests", "workflow"]
+sys.path[:0] = ["tests", "workflow", "tools"]
 import offline
 offline.forbid()
 import importlib, pkgutil
 import mstl
 names = [m.name for m in pkgutil.walk_packages(mstl.__path__, "mstl.") if not m.name.endswith("__main__")]
-names += [m.name for m in pkgutil.iter_modules(["workflow"])]
+names += [m.name for m in pkgutil.iter_modules(["workflow", "tools"])]
 for name in names:
     try:
         importlib.import_module(name)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PLACES = ("mstl", "workflow", "benchmarks", "notebooks")
+PLACES = ("mstl", "workflow", "tools", "benchmarks", "notebooks")
 
 MODULES = {
     "pickle",
@@ -105,7 +105,7 @@ EXCEPTIONS = {
         "mstl/distributed.py",
         "pickle",
     ): "asks whether a function can be handed to another process; reads nothing",
-    ("workflow/mutants.py", "exec"): "runs a module of the package with a fault planted on purpose",
+    ("tools/mutants.py", "exec"): "runs a module of the package with a fault planted on purpose",
 }
 
 

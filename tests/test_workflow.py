@@ -87,7 +87,8 @@ def toy(tmp_path: Path) -> Path:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A small repository: the real workflow, a training notebook that trains nothing, two runs to do."""
-    shutil.copytree(ROOT / "workflow", tmp_path / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("workflow", "tools"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "mstl").mkdir()
     for name in ("__init__.py", "config.py", "errors.py"):
         shutil.copy(ROOT / "mstl" / name, tmp_path / "mstl")

@@ -25,6 +25,7 @@ from typing import Any, TextIO
 # The kernel is the python3 of this environment, whatever kernels the user has registered elsewhere.
 os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
 os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))  # pair, private
 
 import nbformat
 import papermill

@@ -11,11 +11,13 @@ import hashlib
 import itertools
 import json
 import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
 import pair
 from mstl.config import PROFILES, TrainConfig
 from mstl.errors import InputError

@@ -1,7 +1,7 @@
 """Notebooks as text: read ``NN_name.py`` (py:percent) as a notebook, and write its ``.ipynb`` twin.
 
 The twin has no outputs and cell ids that depend on nothing but the position, so the same text
-always gives the same file: ``python workflow/pair.py notebooks/*.py`` changes only what changed.
+always gives the same file: ``python tools/pair.py notebooks/*.py`` changes only what changed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Write the repository's address wherever it is needed; pyproject.toml is the one place that states it.
 
-``python workflow/links.py`` writes, ``python workflow/links.py --check`` only says what is out of step.
+``python tools/links.py`` writes, ``python tools/links.py --check`` only says what is out of step.
 """
 
 from __future__ import annotations

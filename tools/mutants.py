@@ -1,6 +1,6 @@
 """`make mutants`: plant small faults in the code, one at a time, and see whether its tests notice.
 
-    python workflow/mutants.py --modules nn/reverse measures/mmd --most 60 --seed 0 --jobs 1
+    python tools/mutants.py --modules nn/reverse measures/mmd --most 60 --seed 0 --jobs 1
 
 A mutant is a module with one change (see `mutations`). It is *killed* when one of the module's own test
 files fails, does not come to an end or cannot be imported. Tables are `<out>/mutants.csv` and

@@ -1,7 +1,7 @@
 """Which value of each method's own weight did best on the validation cars of the tuning seeds?
 
     make sweep SWEEP=tuning DATA_DIR_CARPARTS=path/to/photographs
-    python workflow/tuned.py
+    python tools/tuned.py
 
 Prints each method's values with their mean validation Dice in percent, the best one starred.
 """
