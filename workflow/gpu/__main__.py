@@ -30,10 +30,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = {  # share of the minutes, in the order of their value
-    "tests": 0.2,
-    "full": 0.5,
-    "speed": 0.2,
-    "t4": 0.1,
+    "tests": 0.18,
+    "full": 0.45,
+    "speed": 0.28,
+    "t4": 0.09,
     "sweep": 1.0,
 }
 DEFAULT = ("tests", "full", "speed", "t4")

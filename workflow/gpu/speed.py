@@ -129,6 +129,8 @@ def graphed(work: Callable) -> Callable:
 
 def neighbours(table: Table, small: bool, clock: Clock) -> None:
     """Steps a second of several equal runs that share the device, over those of one."""
+    if clock.left < 40 and not small:
+        return
     profile = "tiny" if small else "grid"
     most = 2 if small else min(16, cores())
     base = TrainConfig(profile=profile, method="mstl", labels=4)
@@ -156,7 +158,7 @@ def neighbours(table: Table, small: bool, clock: Clock) -> None:
 
 def over_plain(table: Table, small: bool, clock: Clock) -> None:
     """Our loop against the plain and the advised one of `benchmarks/loops.py`, on photographs on the disk."""
-    if clock.left < 40 and not small:
+    if clock.left < 55 and not small:
         return
     chosen = argparse.Namespace(rounds=1 if small else 3, steps=2 if small else 6, images=16 if small else 40)
     for name in ("studio",) if small else ("carvana", "studio"):

@@ -23,7 +23,7 @@ def main() -> int:
         command += [
             f"--junitxml={report}",
             "-n",
-            "1" if options.small else "6",
+            "1" if options.small else "12",
             "--dist",
             "worksteal",
             "tests/test_gpu.py",
