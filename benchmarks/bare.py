@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from mstl.config import TrainConfig
 from mstl.data.batches import Batch
-from mstl.train import Trainer
+from mstl.run.config import TrainConfig
+from mstl.run.train import Trainer
 
 
 def prepared(**parameters: object) -> tuple[Trainer, Batch]:

@@ -2,8 +2,8 @@
 
     python benchmarks/bench_growth.py [--quick] [--rounds 5] [--no-sweep]
 
-Steps are those of `mstl.train.Trainer` on noise, one thing varied at a time; the exponent is the slope of a
-straight line through the logarithms. The store is written and read as for any data set: a batch is gathered
+Steps are those of `mstl.run.train.Trainer` on noise, one thing varied at a time; the exponent is the slope of
+a straight line through the logarithms. The store is written and read as for any data set: a batch is gathered
 from memory and from the memory-mapped file, with its pages in memory and after they were thrown out.
 """
 
@@ -25,9 +25,9 @@ from options import options
 from rounds import alternate, seconds
 from table import Table, cores
 
-from mstl.config import TrainConfig
 from mstl.data import store
-from mstl.train import Trainer
+from mstl.run.config import TrainConfig
+from mstl.run.train import Trainer
 
 ROOT = Path(__file__).resolve().parent.parent
 # What is varied, and where: the second values are those of --quick.

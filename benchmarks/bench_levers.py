@@ -24,9 +24,9 @@ from stacked import Stacked, looped
 from table import Table
 from torch import Tensor, nn
 
-from mstl.config import TrainConfig
 from mstl.nn import SubNetworks, segmentation_loss
-from mstl.precision import choose
+from mstl.run.config import TrainConfig
+from mstl.run.precision import choose
 
 J = 3
 

@@ -15,9 +15,9 @@ import time
 
 import torch
 
-from mstl.config import TrainConfig
 from mstl.methods import METHODS
-from mstl.train import Trainer
+from mstl.run.config import TrainConfig
+from mstl.run.train import Trainer
 
 
 def main() -> None:

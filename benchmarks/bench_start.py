@@ -26,10 +26,14 @@ ROOT = Path(__file__).resolve().parent.parent
 # Lightning Fabric imports torchmetrics where it is installed; only our tests use it, `pip install mstl` does
 # not bring it.
 WITHOUT_TEST_TOOLS = "import sys; sys.modules['torchmetrics'] = None\n"
-IMPORTS = {"torch": "import torch", "mstl": "import mstl", "train": WITHOUT_TEST_TOOLS + "import mstl.train"}
+IMPORTS = {
+    "torch": "import torch",
+    "mstl": "import mstl",
+    "train": WITHOUT_TEST_TOOLS + "import mstl.run.train",
+}
 FIRST_STEP = """
-from mstl.config import TrainConfig
-from mstl.train import Trainer
+from mstl.run.config import TrainConfig
+from mstl.run.train import Trainer
 import time
 imported = time.time()
 config = TrainConfig(profile={profile!r}, labels=8)
@@ -65,8 +69,8 @@ def imports(table: Table, rounds: int) -> None:
     table.add("import mstl over import torch", ratios(times["mstl"], times["torch"]), bar="<= 1.5", note=note)
     note = "with pandas and Lightning Fabric, which imports torch's compiler"
     over = ratios(times["train"], times["torch"])
-    table.add("import mstl.train over import torch", over, better="lower", note=note)
-    for name, label in {"torch": "torch", "mstl": "mstl", "train": "mstl.train"}.items():
+    table.add("import mstl.run.train over import torch", over, better="lower", note=note)
+    for name, label in {"torch": "torch", "mstl": "mstl", "train": "mstl.run.train"}.items():
         table.add(f"import {label}", times[name], "s", better="lower")
 
 

@@ -18,7 +18,7 @@ from options import options
 from photographs import SIZES
 from table import Table, cores
 
-from mstl.config import PROFILES
+from mstl.run.config import PROFILES
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """The three loops that are compared, each in a process of its own that works when it is asked.
 
 (a) `plain_loop.PlainLoop` in one process; (b) the same after the usual advice, with a worker process for each
-of its five DataLoaders; (c) `mstl.train.Trainer` in one process. All train MSTL's networks on studio, J = 3,
-8 labels.
+of its five DataLoaders; (c) `mstl.run.train.Trainer` in one process. All train MSTL's networks on studio,
+J = 3, 8 labels.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from children import Child, peak_memory, serve
 from photographs import SIZES, write_task
 from plain_loop import PlainLoop
 
-from mstl.config import TrainConfig
 from mstl.data import local_task
 from mstl.data.task import Task
-from mstl.evaluate import counts, dice_mean_over_images, predict_domain
-from mstl.train import Trainer
+from mstl.run.config import TrainConfig
+from mstl.run.evaluate import counts, dice_mean_over_images, predict_domain
+from mstl.run.train import Trainer
 
 LOOPS = {"a": "plain loop", "b": "plain loop as advised", "c": "ours"}
 DISCARDED = 2  # steps at the start of a turn, in which workers hand over what they had read in advance

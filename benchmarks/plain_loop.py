@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mstl import methods
-from mstl.config import TrainConfig
 from mstl.data.task import Task
 from mstl.nn import domain_loss, ramp, reverse_gradient, segmentation_loss
-from mstl.precision import choose
+from mstl.run.config import TrainConfig
+from mstl.run.precision import choose
 
 
 class PlainLoop:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from mstl.provenance import commit, processor
+from mstl.run.provenance import commit, processor
 
 FOLDER = Path(__file__).resolve().parent.parent / "results" / "bench"
 COLUMNS = (

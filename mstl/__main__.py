@@ -6,8 +6,8 @@ import sys
 
 import tyro
 
-from mstl.config import TrainConfig
-from mstl.errors import InputError
+from mstl.run.config import TrainConfig
+from mstl.system.errors import InputError
 
 
 def train(config: tyro.conf.OmitArgPrefixes[TrainConfig], film: int = 0) -> None:
@@ -17,9 +17,9 @@ def train(config: tyro.conf.OmitArgPrefixes[TrainConfig], film: int = 0) -> None
         config: what to train.
         film: store attention maps for `diagnose` at log points at least FILM steps apart; 0 stores none.
     """
-    from mstl.interrupt import leave_cleanly_on_sigterm
-    from mstl.snapshots import Snapshots
-    from mstl.train import train as run
+    from mstl.run.snapshots import Snapshots
+    from mstl.run.train import train as run
+    from mstl.system.interrupt import leave_cleanly_on_sigterm
 
     leave_cleanly_on_sigterm()
 
@@ -28,7 +28,7 @@ def train(config: tyro.conf.OmitArgPrefixes[TrainConfig], film: int = 0) -> None
 
 def collect(runs: str = "runs", out: str = "results", compact: bool = False) -> None:
     """Gather all finished runs below RUNS into the tables below OUT; compact: means per car, if many."""
-    from mstl import results
+    from mstl.report import results
 
     for path in (results.collect_compact if compact else results.collect)(runs, out):
         print(path)
@@ -36,7 +36,7 @@ def collect(runs: str = "runs", out: str = "results", compact: bool = False) -> 
 
 def diagnose(run: str, out: str = "results/grid", data_dir: str | None = None) -> None:
     """Measure what the scores of a finished run do not show: heads, features, attention, best and worst."""
-    from mstl.diagnose import diagnose as measure
+    from mstl.report.local.diagnose import diagnose as measure
 
     for path in measure(run, out, data_dir):
         print(path)
@@ -44,7 +44,7 @@ def diagnose(run: str, out: str = "results/grid", data_dir: str | None = None) -
 
 def predict(run: str, images: str, out: str, device: str = "cpu") -> None:
     """Segment the images of a folder with a finished run and write their masks to OUT."""
-    from mstl.inference import predict_folder
+    from mstl.run.inference import predict_folder
 
     print(f"{len(predict_folder(run, images, out, device))} masks in {out}")
 

@@ -35,8 +35,8 @@ import seaborn as sns
 import torch
 from PIL import Image
 
-from mstl import explore, plots
 from mstl.data import load, local_task
+from mstl.report import plots, widgets
 
 plots.style()
 
@@ -68,8 +68,8 @@ width: int = 96  # of a target image in pixels, a multiple of 8
 # on a turntable in a photo studio, six body styles, with random proportions, paint and light. They come with this book.
 
 # %%
+from mstl.data.readers.studio import PART_NAMES, listing, locate
 from mstl.data.store import cache_folder
-from mstl.data.studio import PART_NAMES, listing, locate
 
 folder = locate(None, cache_folder())
 cars = pd.read_csv(folder / "metadata.csv", dtype={"id": str})
@@ -114,10 +114,10 @@ def three_pictures(car, view):
 # %%
 turning = one_of_each["hatchback"]
 turn = [
-    explore.jpeg(plots.picture_grid([three_pictures(turning, view)], [""], width=9.5))
+    widgets.jpeg(plots.picture_grid([three_pictures(turning, view)], [""], width=9.5))
     for view in range(1, 17)
 ]
-explore.frames(turn, [f"view {view}" for view in range(1, 17)], "turntable")
+widgets.frames(turn, [f"view {view}" for view in range(1, 17)], "turntable")
 
 # %% mystnb={"figure": {"name": "fig-part-maps", "caption": "Image, mask (amber) and part map of three cars. The body is cut into front, cabin and rear; wheels, glass, lights and mirrors are parts of their own."}, "image": {"alt": "Three rows of three pictures: a rendered car, the same car with its mask in amber, and the same car with its parts in seven colours."}}
 chosen = [("sedan", 3), ("suv", 12), ("pickup", 7)]
@@ -165,7 +165,7 @@ print(f"masks  {tuple(whole.masks.shape)}, parts {tuple(whole.parts.shape)}: {',
 # %%
 from timeit import repeat
 
-from mstl.data.pixels import read_image
+from mstl.data.readers.pixels import read_image
 
 records = listing(folder).records
 rows = np.random.default_rng(seed).choice(len(whole), 8, replace=False)
@@ -184,7 +184,7 @@ print(f"{decoding / gathering:.0f} times faster. On disk each has {' × '.join(m
 # the front shows no rear, and a view at 45° shows a little of everything.
 
 # %% mystnb={"figure": {"name": "fig-part-by-view", "caption": "Share of the car's pixels that show a part (rows), for each view (columns), mean over all cars of studio. Below the view: its use in the recipe views, explained further down."}, "image": {"alt": "Heat map of seven parts by sixteen views. The front is seen in the first and last views, the rear in the middle ones, the cabin and the glass in all."}}
-from mstl.data.local import VIEWS
+from mstl.data.recipes.local import VIEWS
 
 share = pd.DataFrame(
     {name: ((whole.parts == k).sum((1, 2, 3)) / whole.masks.sum((1, 2, 3))).numpy()
@@ -214,8 +214,8 @@ plt.show()
 # distance to the region's centre, and then a few pixels of jitter are added.
 
 # %%
-from mstl.data import regions, windows
-from mstl.data.local import window_size
+from mstl.data.recipes import regions, windows
+from mstl.data.recipes.local import window_size
 
 names = regions.LAYOUTS[3]
 window = window_size(whole.size, names)
@@ -278,7 +278,7 @@ table.style.format("{:.0%}").format("{:.0f}", subset=["images", "cars"])
 # differences, in content and in appearance, apart.
 
 # %% mystnb={"figure": {"name": "fig-styles", "caption": "The same windows without (recipe parts-plain) and with their style (recipe parts)."}, "image": {"alt": "Three pairs of rows of cut-out windows. Each pair shows the same windows in studio light and in a style: blue night, warm tungsten light before bricks, pale fog before stripes."}}
-from mstl.data.styles import STYLES
+from mstl.data.recipes.styles import STYLES
 
 plain = local_task("studio", "parts-plain", labels=labels, seed=seed, size=(height, width))
 some = np.random.default_rng(seed).choice(min(map(len, task.sources)), 8, replace=False)
@@ -362,7 +362,7 @@ def sheet(domain):
     figure, ax = plt.subplots(figsize=(8, 2.4))
     ax.imshow(plots.mosaic([plots.to_picture(domain.images[i]) for i in some], columns))
     ax.axis("off")
-    return explore.jpeg(figure)
+    return widgets.jpeg(figure)
 
 
 # %%
@@ -371,7 +371,7 @@ looked_at = {
     for made in (task, views, chimeras)
     for domain in (*made.sources, made.test)
 }
-explore.menu([sheet(domain) for domain in looked_at.values()], list(looked_at), "show")
+widgets.menu([sheet(domain) for domain in looked_at.values()], list(looked_at), "show")
 
 # %% [markdown]
 # ## Splits, by car
@@ -405,7 +405,7 @@ shared = sum(len(one & other) for one, other in combinations(seen, 2))
 print(f"{len(seen)} pieces, {len(set.union(*seen))} cars, cars in more than one piece: {shared}")
 
 # %%
-from mstl.data.local import image_names
+from mstl.data.recipes.local import image_names
 from mstl.data.splits import split_target
 
 target = np.flatnonzero(np.isin(whole.groups, list(training | seen[-1] | seen[-2])))

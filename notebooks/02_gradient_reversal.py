@@ -35,8 +35,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from mstl import explore, plots, toys
 from mstl.nn import domain_loss, ramp, reverse_gradient
+from mstl.report import plots, toys, widgets
 
 plots.style()
 
@@ -107,13 +107,13 @@ def ramp_picture(gain):
         ax.plot(progress, [ramp(p, other) for p in progress], color="#dddddd")
     ax.plot(progress, [ramp(p, gain) for p in progress], lw=3)
     ax.set(xlabel="progress p", ylabel="λ(p) / u", ylim=(0, 1.03), title=f"ends at {ramp(1.0, gain):.3f}")
-    return explore.png(figure)
+    return widgets.png(figure)
 
 
 # %%
 gains = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 labels = [f"gain {gain:.0f}" + (" (default)" if gain == 10 else "") for gain in gains]
-explore.frames([ramp_picture(gain) for gain in gains], labels, "gain")
+widgets.frames([ramp_picture(gain) for gain in gains], labels, "gain")
 
 # %% [markdown]
 # ## A game that one can see
@@ -219,11 +219,11 @@ def frame(i):
     figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.7), sharey=True)
     for ax, snapshots, title in zip(axes, (alone, hidden), titles[1:], strict=True):
         toys.draw_plane(snapshots[i], ax).set(title=title)
-    return explore.png(figure, dpi=70)
+    return widgets.png(figure, dpi=70)
 
 
 # %%
-explore.frames(
+widgets.frames(
     [frame(i) for i in range(len(alone))], [f"step {i}" for i in measured_alone.index], "training step"
 )
 
@@ -304,9 +304,9 @@ pd.DataFrame(rows).T.round(2)
 # %% tags=["remove-stderr"]
 from mstl.data import local_task
 from mstl.data.batches import Batches
-from mstl.evaluate import predict_domain, score_table
+from mstl.measures.probe import probe_accuracy
 from mstl.methods.mstl import MSTL, Hyperparameters
-from mstl.probe import probe_accuracy
+from mstl.run.evaluate import predict_domain, score_table
 
 task = local_task("studio", "views-styled", sources=1, labels=0, seed=seed, size=(32, 48))
 

@@ -36,8 +36,8 @@ import seaborn as sns
 import torch
 from torch.nn.functional import interpolate
 
-from mstl import explore, plots
 from mstl.nn import LocalAttention
+from mstl.report import plots, widgets
 
 plots.style()
 
@@ -92,9 +92,9 @@ print(f"weights from {weights.min():.1f} to {weights.max():.1f}, shape {tuple(we
 # cabin or rear, on a foreign body. All of it is foreground. So the true part is what should be transferred, and the body is what should not.
 
 # %% tags=["remove-stderr"]
-from mstl.config import PROFILES, TrainConfig
 from mstl.data import local_task
-from mstl.data.regions import LAYOUTS, by_parts
+from mstl.data.recipes.regions import LAYOUTS, by_parts
+from mstl.run.config import PROFILES, TrainConfig
 
 task = local_task("studio", recipe, labels=labels, seed=seed, size=PROFILES[profile].size)
 names = [source.name for source in task.sources]
@@ -112,7 +112,7 @@ plt.show()
 
 # %%
 from mstl.data.augment import to_float
-from mstl.train import Trainer
+from mstl.run.train import Trainer
 
 config = {"recipe": recipe, "profile": profile, "steps": steps, "width": width, "batch_size": batch_size}
 config |= {"labels": labels, "seed": seed, "ema": 0.0, "precision": "32-true"}
@@ -171,8 +171,8 @@ def attention_picture(maps, title=""):
 
 # %%
 spread = max(float(abs(maps[0] - 1).max()) for maps in film.values()) + 1e-6
-explore.frames(
-    [explore.png(attention_picture(maps[0])) for maps in film.values()],
+widgets.frames(
+    [widgets.png(attention_picture(maps[0])) for maps in film.values()],
     [f"step {step}" for step in film],
     "training step",
 )
@@ -306,7 +306,7 @@ pd.DataFrame(rows).T.round(2)
 # The same seed, the same batches, the same number of steps, and `attention=none` (the default of MSTL-plus):
 
 # %%
-from mstl.evaluate import predict_domain, score_table
+from mstl.run.evaluate import predict_domain, score_table
 
 
 def mean_dice(trainer):

@@ -35,11 +35,12 @@ import pandas as pd
 import seaborn as sns
 import torch
 
-from mstl import methods, plots
+from mstl import methods
 from mstl.data import local_task
 from mstl.data.augment import to_float
 from mstl.data.batches import Batches, Cycle
-from mstl.evaluate import counts, dice
+from mstl.report import plots
+from mstl.run.evaluate import counts, dice
 
 plots.style()
 

@@ -36,8 +36,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import display
 
-from mstl import TrainConfig, plots, results
-from mstl.train import train as train_run
+from mstl import TrainConfig
+from mstl.report import plots, results
+from mstl.run.train import train as train_run
 
 plots.style()
 

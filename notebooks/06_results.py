@@ -34,8 +34,8 @@ if importlib.util.find_spec("mstl") is None:
 import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 
-from mstl import plots, results
-from mstl.bootstrap import paired_difference
+from mstl.report import plots, results
+from mstl.report.bootstrap import paired_difference
 
 plots.style()
 

@@ -33,10 +33,11 @@ if importlib.util.find_spec("mstl") is None:
 import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 
-from mstl import bars, comparison, plots, results
-from mstl import comparison_plots as draw
-from mstl import comparison_text as text
-from mstl.comparison_tuning import tuning_table
+from mstl.report import plots, results
+from mstl.report.grid import bars, comparison
+from mstl.report.grid import figures as draw
+from mstl.report.grid import text as text
+from mstl.report.grid.tuning import tuning_table
 
 plots.style()
 

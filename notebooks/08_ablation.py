@@ -31,9 +31,10 @@ if importlib.util.find_spec("mstl") is None:
 import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 
-from mstl import comparison, plots, results
-from mstl import comparison_plots as draw
-from mstl import comparison_text as text
+from mstl.report import plots, results
+from mstl.report.grid import comparison
+from mstl.report.grid import figures as draw
+from mstl.report.grid import text as text
 
 plots.style()
 

@@ -37,7 +37,8 @@ if importlib.util.find_spec("mstl") is None:
 import matplotlib.pyplot as plt
 from IPython.display import Markdown
 
-from mstl import diagnose_plots, diagnosis, explore, plots
+from mstl.report import plots, widgets
+from mstl.report.local import diagnosis, figures
 
 plots.style()
 
@@ -69,7 +70,7 @@ Markdown(diagnosis.describe(runs, data, recipe, labels))
 # comparison. The maps are those of the coarsest features, where the adversary acts.
 
 # %% mystnb={"figure": {"name": "fig-local-montage", "caption": "Test cars with the outlines of their regions (top row) and the attention weights of each sub-network (rows below, black outline: the region its source shows). Weight 1 is the identity. Data: studio."}, "image": {"alt": "A row of rendered cars with coloured outlines of front, cabin and rear, and three rows of coarse maps in red and blue, one row for each sub-network."}}
-diagnose_plots.attention_montage(diagnosis.pictures(folder, run, "attention"))
+figures.attention_montage(diagnosis.pictures(folder, run, "attention"))
 plt.show()
 
 # %% [markdown]
@@ -77,10 +78,10 @@ plt.show()
 
 # %%
 film = diagnosis.pictures(folder, run, "film")
-films = diagnose_plots.attention_films(film)
+films = figures.attention_films(film)
 if films:
     steps = [f"step {step}" for step in film["steps"]]
-    shown = explore.films(films, steps, "sub-network", "training step")
+    shown = widgets.films(films, steps, "sub-network", "training step")
 else:
     shown = Markdown("*No maps were stored while this run trained (`python -m mstl train --film 50`).*")
 shown
@@ -95,7 +96,7 @@ shown
 # A large number on the diagonal is not enough: some parts are liked by *every* network. Compare within a column.
 
 # %% mystnb={"figure": {"name": "fig-local-auc", "caption": "AUC with which the attention of each sub-network (rows) ranks the pixels of each region (columns) above the other pixels of the car; mean over test images and seeds. Framed: the region that the sub-network's source shows. 0.5 is chance."}, "image": {"alt": "Heat maps of AUC, sub-networks by regions, with framed diagonal; one for each method that has attention."}}
-diagnose_plots.auc_matrix(attention)
+figures.auc_matrix(attention)
 plt.show()
 
 # %%
@@ -110,7 +111,7 @@ Markdown(diagnosis.object_verdict(attention))
 # %% mystnb={"figure": {"name": "fig-local-auc-training", "caption": "AUC of each source's own region (left, 0.5 is chance) and entropy of attention over places (right, 1 is uniform) during training, on 24 validation images; lines are means over seeds, bands reach from the lowest to the highest seed."}, "image": {"alt": "Two line charts over the training steps: AUC with a line for each source, and the entropy of attention."}}
 shown_method = method if run is None else run["method"]
 own_curves = diagnosis.matching(curves, method=shown_method)
-diagnose_plots.auc_over_training(own_curves)
+figures.auc_over_training(own_curves)
 plt.show()
 
 # %% [markdown]
@@ -121,7 +122,7 @@ plt.show()
 # Recall alone can be bought by calling everything a car, so the Dice coefficient stands beside it.
 
 # %% mystnb={"figure": {"name": "fig-local-heads", "caption": "Dice (first column) and recall of each part (columns) by the whole method and by each sub-network alone (rows), mean over test images that show the part and over seeds. Framed: the part that the sub-network's source shows."}, "image": {"alt": "Heat map of recall with the whole method and the sub-networks as rows and the parts of a car as columns; one for each method."}}
-diagnose_plots.head_recall(heads)
+figures.head_recall(heads)
 plt.show()
 
 # %%
@@ -140,7 +141,7 @@ contrast = diagnosis.own_loss(cars, recipe, removing[0] if removing else method,
 Markdown(f"Method: {plots.label(removing[0])}." if removing else "")
 
 # %% mystnb={"figure": {"name": "fig-local-removal", "caption": "Change of Dice (first column) and of the recall of each part (columns) when a source (rows) is left out, in points (hundredths), paired by test car and seed. A star: the 95 % bootstrap interval over seeds and cars leaves out 0. Framed: the part of the source that is gone."}, "image": {"alt": "Heat map of changes in recall, removed sources by parts, with framed cells where source and part agree."}}
-diagnose_plots.removal_matrix(removed)
+figures.removal_matrix(removed)
 plt.show()
 
 # %%
@@ -153,7 +154,7 @@ Markdown(diagnosis.removal_verdict(removed, contrast))
 # ({doc}`02_gradient_reversal`).
 
 # %% mystnb={"figure": {"name": "fig-local-game", "caption": "Balanced accuracy of the discriminators (left, chance dotted) and size of the reversed gradient relative to the task's (right) during training, of the diagnosed methods that have an adversary; bands from the lowest to the highest seed."}, "image": {"alt": "Two line charts over training steps with a line and a band for each method."}}
-diagnose_plots.game(curves[curves["method"].isin(runs["method"])] if len(runs) and len(curves) else runs)
+figures.game(curves[curves["method"].isin(runs["method"])] if len(runs) and len(curves) else runs)
 plt.show()
 
 # %% [markdown]
@@ -162,14 +163,14 @@ plt.show()
 # domains cannot be told apart, 2 if they always can.
 
 # %% mystnb={"figure": {"name": "fig-local-distance", "caption": "Proxy A-distance between each source and the target (test cars) in the features of its sub-network, before and after attention; a line is one source and seed. 0 is indistinguishable, 2 full separation."}, "image": {"alt": "Line charts, one for each method, from before to after attention, with a line for each source."}}
-diagnose_plots.distances(domains)
+figures.distances(domains)
 plt.show()
 
 # %%
 Markdown(diagnosis.distance_verdict(domains))
 
 # %% mystnb={"figure": {"name": "fig-local-embedding", "caption": "Images of the source (amber circles) and of the target (blue triangles) in the features of each sub-network, before and after attention: first two principal components of the mean feature vector, with their share of the variance. Data: studio."}, "image": {"alt": "Scatter plots of two clouds of points, source and target, for each sub-network before and after attention."}}
-diagnose_plots.embeddings(diagnosis.points(folder, run))
+figures.embeddings(diagnosis.points(folder, run))
 plt.show()
 
 # %% [markdown]
@@ -179,7 +180,7 @@ plt.show()
 
 # %% mystnb={"figure": {"name": "fig-local-cases", "caption": "The test images with the highest Dice (top) and with the lowest (bottom). Dashed amber line: the predicted outline. Blue line: the true one. Above each: its Dice. Data: studio."}, "image": {"alt": "Two rows of four rendered cars with predicted outlines in dashed amber and true outlines in blue."}}
 cases = diagnosis.pictures(folder, run, "cases")
-diagnose_plots.best_and_worst(cases)
+figures.best_and_worst(cases)
 plt.show()
 
 # %%

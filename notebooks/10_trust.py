@@ -36,7 +36,7 @@ if importlib.util.find_spec("mstl") is None:
 import matplotlib.pyplot as plt
 from IPython.display import Markdown
 
-from mstl import plots, trust
+from mstl.report import plots, trust
 
 plots.style()
 

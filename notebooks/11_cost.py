@@ -35,8 +35,8 @@ if importlib.util.find_spec("mstl") is None:
 import matplotlib.pyplot as plt
 from IPython.display import Markdown
 
-from mstl import comparison_speed as speed
-from mstl import plots
+from mstl.report import cost as speed
+from mstl.report import plots
 
 plots.style()
 

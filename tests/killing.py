@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 
 from mstl import __main__ as command_line
-from mstl import train as training
-from mstl.config import TrainConfig
+from mstl.run import train as training
+from mstl.run.config import TrainConfig
 
 PHASES = ("elsewhere", "data", "step", "metrics", "checkpoint", "evaluation", "manifest")
 STEPS = 30

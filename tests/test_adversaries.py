@@ -23,7 +23,6 @@ from small import gradients, total
 from torch import nn
 
 from mstl.data.batches import Batch, TargetBatch
-from mstl.errors import InputError
 from mstl.methods import METHODS, build, dctn, mdan
 from mstl.methods.dann import largest, weighted_reversal
 from mstl.methods.mdan import worst_case_weights
@@ -37,6 +36,7 @@ from mstl.nn import (
 )
 from mstl.nn.reverse import _Reverse
 from mstl.nn.unet import Encoder
+from mstl.system.errors import InputError
 
 ADVERSARIAL = [
     "consistency", "dann", "dann_per_source", "dctn", "mdan_hard", "mdan_soft", "mstl", "mstl_plus"

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from mstl.errors import InputError
 from mstl.nn import LocalAttention
+from mstl.system.errors import InputError
 
 MODES = ["both", "channel", "spatial", "none"]
 

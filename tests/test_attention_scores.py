@@ -10,7 +10,8 @@ import torch
 from conftest import toy_task
 from sklearn.metrics import roc_auc_score
 
-from mstl.attention_scores import (
+from mstl.data import local_task
+from mstl.measures.attention import (
     attention_entropy,
     best_auc,
     object_auc,
@@ -18,8 +19,7 @@ from mstl.attention_scores import (
     scores,
     watched,
 )
-from mstl.data import local_task
-from mstl.errors import InputError
+from mstl.system.errors import InputError
 
 
 def striped(count: int = 3, images: int = 4, size: tuple[int, int] = (16, 48)) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torchvision.transforms.v2.functional as v2
 from torchvision.transforms import InterpolationMode
 
 from mstl.data.augment import Augment, Draw, luma, sampling_grid, to_float, transform
-from mstl.errors import InputError
+from mstl.system.errors import InputError
 
 GEOMETRY = Augment(brightness=0, contrast=0, saturation=0, tint=0)
 COLOUR = Augment(flip=0, scale=0, shift=0, rotate=0)

@@ -14,7 +14,7 @@ from mstl.data.augment import LIMITS, Augment, to_float, transform
 from mstl.data.batches import Batches, Cycle, stream_generator
 from mstl.data.domain import Domain
 from mstl.data.task import Task
-from mstl.errors import InputError
+from mstl.system.errors import InputError
 
 STILL = Augment.none()
 

@@ -10,9 +10,9 @@ import torch
 from conftest import toy_task
 from stacked import Stacked, looped
 
-from mstl.config import TrainConfig
 from mstl.data.augment import to_float
 from mstl.nn import SubNetworks
+from mstl.run.config import TrainConfig
 
 
 def test_stacked_sub_networks_compute_what_the_loop_over_them_computes():

@@ -8,8 +8,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from mstl import comparison_speed as speed
-from mstl.errors import InputError
+from mstl.report import cost as speed
+from mstl.system.errors import InputError
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "bench"
 

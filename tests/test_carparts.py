@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mstl.data import carparts, download, load
-from mstl.errors import InputError
+from mstl.data import load
+from mstl.data.readers import carparts, download
+from mstl.system.errors import InputError
 
 CATEGORIES = [{"id": 1, "name": "_background_"}] + [
     {"id": k + 2, "name": name} for k, name in enumerate(carparts.PART_NAMES)

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from mstl.data import carvana, decode_rle, download, encode_rle, load, store, studio
-from mstl.data.pixels import read_mask, resize_mask, resize_parts
-from mstl.errors import InputError
-from mstl.project import repository
+from mstl.data import decode_rle, encode_rle, load, store
+from mstl.data.readers import carvana, download, studio
+from mstl.data.readers.pixels import read_mask, resize_mask, resize_parts
+from mstl.system.errors import InputError
+from mstl.system.project import repository
 
 
 @pytest.fixture()

@@ -11,11 +11,12 @@ import pytest
 import yaml
 
 import plan
-from mstl import comparison, comparison_text, plots
-from mstl import comparison_plots as draw
-from mstl.bars import bar_lines, bars
-from mstl.errors import InputError
-from mstl.results import METHOD_LABELS, RUN_KEYS
+from mstl.report import plots
+from mstl.report.grid import comparison, text
+from mstl.report.grid import figures as draw
+from mstl.report.grid.bars import bar_lines, bars
+from mstl.report.results import METHOD_LABELS, RUN_KEYS
+from mstl.system.errors import InputError
 
 # Dice in points above target only; what a harmful source costs; seconds; all invented.
 METHODS = {
@@ -54,7 +55,7 @@ CURVE = ("loss", "discriminator_accuracy", "gradient_ratio", "attention_entropy"
 
 
 def grid(settings=SETTINGS, methods=METHODS, seeds=range(5), cars=14, noise=1.0) -> dict[str, pd.DataFrame]:
-    """Tables ``runs``, ``cars`` and ``curves`` with their keys, as `mstl.results.load` returns them.
+    """Tables ``runs``, ``cars`` and ``curves`` with their keys, as `mstl.report.results.load` returns them.
 
     A car's Dice is a level of its data, seed and car, shared by all settings, plus the method's own gain.
     """
@@ -298,22 +299,20 @@ def test_the_files_of_a_sweep_give_the_same_tables(tables, tmp_path):
 
 def test_words_agree_with_the_signs_of_the_intervals(tables):
     changes = comparison.ablation(parts(tables["cars"]))
-    line = comparison_text.ablation_lines(changes)
+    line = text.ablation_lines(changes)
     assert line.startswith("* studio/parts, 4 labels: **costs points**: `synchronised=false` (-")
     assert "**not distinguishable**: `attention=none`" in line and "wins" not in line
     best = comparison.against_best(tables["cars"])
-    said = comparison_text.difference_lines(best, "MSTL-plus", "{rival}")
+    said = text.difference_lines(best, "MSTL-plus", "{rival}")
     assert said.count("**better than**") == len(SETTINGS)
     assert "MSTL-plus is **better than** pooled ensemble: +" in said
-    assert comparison_text.difference_lines(best.iloc[:0], "a", "b") == "* not run"
+    assert text.difference_lines(best.iloc[:0], "a", "b") == "* not run"
 
 
 def test_missing_seeds_are_listed(tables):
     runs = tables["runs"]
-    assert len(comparison_text.missing(runs)) == 0
-    fewer = comparison_text.missing(
-        runs.drop(runs.query("method == 'dann' & recipe == 'chimeras'").index[:1])
-    )
+    assert len(text.missing(runs)) == 0
+    fewer = text.missing(runs.drop(runs.query("method == 'dann' & recipe == 'chimeras'").index[:1]))
     assert list(fewer["method"]) == ["DANN"] and list(fewer["of"]) == [5]
 
 

@@ -8,11 +8,11 @@ from conftest import toy_task
 from small import batch_of, close, gradients, reordered, total
 from torch import nn
 
-from mstl.errors import InputError
 from mstl.methods import build
 from mstl.methods.adversary import Adversary
 from mstl.methods.dann import largest, weighted_reversal
 from mstl.nn import domain_loss, ramp, segmentation_loss
+from mstl.system.errors import InputError
 
 BOTH = ["dann", "dann_per_source"]
 

@@ -9,10 +9,10 @@ from small import batch_of, close, gradients, reordered, total
 from torch.nn import functional as F
 
 from mstl.data.batches import Batches
-from mstl.errors import InputError
 from mstl.methods import build
 from mstl.methods.dctn import mixture_logits, pseudo_loss
 from mstl.nn import domain_loss, ramp, segmentation_loss
+from mstl.system.errors import InputError
 
 
 def made(sources=3, overrides="", labelled=True, name="dctn"):

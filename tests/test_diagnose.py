@@ -16,15 +16,16 @@ import torch
 from ipywidgets.widgets import widget
 from ipywidgets.widgets.widget_link import Link
 
-from mstl import diagnose_plots, diagnosis, explore
-from mstl.attention_scores import watched
-from mstl.config import TrainConfig
 from mstl.data.augment import to_float
-from mstl.diagnose import diagnose, load_run
-from mstl.errors import InputError
-from mstl.inference import load_method
-from mstl.snapshots import Snapshots
-from mstl.train import train
+from mstl.measures.attention import watched
+from mstl.report import widgets
+from mstl.report.local import diagnosis, figures
+from mstl.report.local.diagnose import diagnose, load_run
+from mstl.run.config import TrainConfig
+from mstl.run.inference import load_method
+from mstl.run.snapshots import Snapshots
+from mstl.run.train import train
+from mstl.system.errors import InputError
 
 matplotlib.use("agg")
 
@@ -118,7 +119,7 @@ def test_diagnosing_again_replaces_rows_of_this_run_alone_and_photographs_leave_
     before = diagnosis.load(place / "results", "studio", "heads")
     (tmp_path / "studio").mkdir()
     shutil.copytree(place / "results/studio/diagnosis", tmp_path / "studio/diagnosis")
-    monkeypatch.setattr("mstl.diagnose.PICTURED", ())
+    monkeypatch.setattr("mstl.report.local.diagnose.PICTURED", ())
     written = diagnose(run_folder(place), tmp_path)
     assert len(written) == 5 and {path.suffix for path in written} == {".csv"}
     after = diagnosis.load(tmp_path, "studio", "heads")
@@ -214,20 +215,20 @@ def test_figures_are_drawn_from_what_is_there_and_say_what_is_not(place):
         "best_and_worst": shown(place, "cases"),
     }
     for name, value in inputs.items():
-        draw = getattr(diagnose_plots, name)
+        draw = getattr(figures, name)
         assert len(draw(value).axes) >= 1
         empty = draw({} if isinstance(value, dict) else pd.DataFrame())
         assert "not measured yet" in empty.axes[0].texts[0].get_text()
-    for draw in (diagnose_plots.auc_over_training, diagnose_plots.game):
+    for draw in (figures.auc_over_training, figures.game):
         assert "not measured yet" in draw(pd.DataFrame()).axes[0].texts[0].get_text()
-    assert diagnose_plots.attention_films({}) == {}
+    assert figures.attention_films({}) == {}
     plt.close("all")
 
 
 def test_one_slider_moves_every_film_and_the_menu_chooses_one(place):
-    films = diagnose_plots.attention_films(shown(place, "film"))
+    films = figures.attention_films(shown(place, "film"))
     assert list(films) == ["front", "cabin", "rear"]
-    box = explore.films(films, ["step 5", "step 15"], "sub-network", "step")
+    box = widgets.films(films, ["step 5", "step 15"], "sub-network", "step")
     choice, position, stack = box.children
     assert choice.options == ("front", "cabin", "rear") and position.max == 1
     assert [len(film.children) for film in stack.children] == [2, 2, 2]
@@ -235,6 +236,6 @@ def test_one_slider_moves_every_film_and_the_menu_chooses_one(place):
     ends = {(link.source[0], link.target[0]) for link in links}
     assert {(position, film) for film in stack.children} | {(choice, stack)} <= ends
     with pytest.raises(InputError, match="pictures"):
-        explore.films(films, ["one"], "sub-network", "step")
+        widgets.films(films, ["one"], "sub-network", "step")
     with pytest.raises(InputError, match="at least one"):
-        explore.films({}, [], "sub-network", "step")
+        widgets.films({}, [], "sub-network", "step")

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from mstl.errors import InputError
 from mstl.nn import (
     FeatureBank,
     ImageDiscriminator,
@@ -13,6 +12,7 @@ from mstl.nn import (
     domain_loss,
     reverse_gradient,
 )
+from mstl.system.errors import InputError
 
 KINDS = [LocationDiscriminator, ImageDiscriminator]
 

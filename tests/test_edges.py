@@ -6,12 +6,12 @@ import pytest
 import torch
 from conftest import blobs, toy_task
 
-from mstl.config import TrainConfig
 from mstl.data.batches import Batches
 from mstl.data.task import Task
-from mstl.evaluate import predict_domain, score_table
 from mstl.methods import METHODS
-from mstl.train import Trainer
+from mstl.run.config import TrainConfig
+from mstl.run.evaluate import predict_domain, score_table
+from mstl.run.train import Trainer
 
 SIZE, WINDOW = (16, 24), (16, 16)
 

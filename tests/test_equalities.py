@@ -15,11 +15,11 @@ import torch
 from conftest import toy_task
 from torch import Tensor
 
-from mstl.config import TrainConfig
-from mstl.distributed import Team, launch
-from mstl.errors import InputError
-from mstl.interrupt import Interrupted
-from mstl.train import Trainer, train
+from mstl.run.config import TrainConfig
+from mstl.run.distributed import Team, launch
+from mstl.run.train import Trainer, train
+from mstl.system.errors import InputError
+from mstl.system.interrupt import Interrupted
 
 SQUARE = (32, 32)  # sources and target of one size go through a sub-network together
 
@@ -195,8 +195,8 @@ THREADS = """
 import sys
 sys.path.insert(0, {tests!r})
 from conftest import toy_task
-from mstl.config import TrainConfig
-from mstl.train import train
+from mstl.run.config import TrainConfig
+from mstl.run.train import train
 import torch
 torch.set_num_threads({threads})
 train(TrainConfig(profile="tiny", labels=4, precision="32-true", device="cpu", out={out!r}), task=toy_task())

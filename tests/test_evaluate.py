@@ -7,7 +7,7 @@ import torch
 from conftest import blobs
 from torchmetrics.functional.classification import binary_f1_score, binary_jaccard_index
 
-from mstl.evaluate import (
+from mstl.run.evaluate import (
     counts,
     dice,
     dice_mean_over_images,

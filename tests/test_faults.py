@@ -20,14 +20,14 @@ import torch
 from conftest import toy_task
 from drawn_cars import carvana_folder
 
-from mstl import train as training
-from mstl.config import TrainConfig
 from mstl.data import load
-from mstl.errors import InputError
-from mstl.files import append_line, save_checkpoint
-from mstl.interrupt import Interrupted, postponed
-from mstl.locks import alone_in, only_one
-from mstl.train import Trainer, train
+from mstl.run import train as training
+from mstl.run.config import TrainConfig
+from mstl.run.train import Trainer, train
+from mstl.system.errors import InputError
+from mstl.system.files import append_line, save_checkpoint
+from mstl.system.interrupt import Interrupted, postponed
+from mstl.system.locks import alone_in, only_one
 
 
 def tiny(folder: Path, **options) -> TrainConfig:
@@ -101,7 +101,7 @@ def test_the_lock_ends_with_its_process(tmp_path):
     code = f"""
 from pathlib import Path
 import time
-from mstl.locks import alone_in
+from mstl.system.locks import alone_in
 with alone_in(Path({str(tmp_path)!r})):
     print("held", flush=True)
     time.sleep(60)

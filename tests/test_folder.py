@@ -10,8 +10,8 @@ from drawn_cars import draw
 from PIL import Image
 
 from mstl.data import load
-from mstl.data.folder import groups_from_names
-from mstl.errors import InputError
+from mstl.data.readers.folder import groups_from_names
+from mstl.system.errors import InputError
 
 
 def save_pair(path: Path, stem: str, image: str = ".jpg", mask: str = ".png", car: int = 0) -> None:

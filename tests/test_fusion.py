@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from mstl.errors import InputError
 from mstl.nn import Fusion
+from mstl.system.errors import InputError
 
 
 def maps(j, channels=4):

@@ -27,11 +27,11 @@ import pytest
 import torch
 from torch import nn
 
-from mstl.errors import InputError
 from mstl.measures import jmmd2, mean_bandwidths, mmd2, moment_distance
 from mstl.methods.adversary import Adversary
 from mstl.methods.mdan import worst_case, worst_case_weights
 from mstl.nn import domain_loss, importance_weights, ramp
+from mstl.system.errors import InputError
 
 GOLDEN = json.loads((Path(__file__).parent / "golden.json").read_text(encoding="utf-8"))
 # The one tolerance: float64 in another order of summation. The absolute part is for the value 0.

@@ -14,9 +14,9 @@ import torch
 from conftest import toy_task
 from torch import Tensor
 
-from mstl.config import TrainConfig
 from mstl.methods import METHODS
-from mstl.train import Trainer, train
+from mstl.run.config import TrainConfig
+from mstl.run.train import Trainer, train
 
 pytestmark = pytest.mark.gpu
 CUDA = torch.cuda.is_available()

@@ -12,13 +12,13 @@ from conftest import toy_task
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import mstl
-from mstl.config import TrainConfig
 from mstl.methods import METHODS
-from mstl.train import Trainer
+from mstl.run.config import TrainConfig
+from mstl.run.train import Trainer
 
 PACKAGE = Path(mstl.__file__).parent
 # What these read lies on the CPU whatever the device: draws of the augmentation, the count of averaged steps.
-ON_THE_CPU = {"averaged.py", "data/augment.py", "torch/optim/swa_utils.py"}
+ON_THE_CPU = {"run/averaged.py", "data/augment.py", "torch/optim/swa_utils.py"}
 READS = {"_local_scalar_dense", "nonzero", "item", "equal", "masked_select", "is_nonzero"}
 EVERY = pytest.mark.parametrize("method", sorted(METHODS))
 
@@ -99,7 +99,7 @@ def test_a_loop_that_reads_its_losses_is_found(monkeypatch):
         return found
 
     monkeypatch.setattr(made.method, "losses", reading)
-    assert set(reads_of_three_steps(made)) - ON_THE_CPU == {"train.py"}
+    assert set(reads_of_three_steps(made)) - ON_THE_CPU == {"run/train.py"}
 
 
 def test_a_line_of_the_log_does_read_so_the_counting_counts():

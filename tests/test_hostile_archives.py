@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from local_https import answering, serving
 
-from mstl.data import archives, download
-from mstl.data.archives import unpack
-from mstl.data.listing import files_by_stem
-from mstl.data.pixels import read_image
-from mstl.errors import InputError
+from mstl.data.readers import archives, download
+from mstl.data.readers.archives import unpack
+from mstl.data.readers.listing import files_by_stem
+from mstl.data.readers.pixels import read_image
 from mstl.nn import resnet
+from mstl.system.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -19,13 +19,13 @@ from drawn_cars import carvana_folder
 from PIL import Image
 
 from mstl.__main__ import main
-from mstl.config import TrainConfig
 from mstl.data import load, store
-from mstl.errors import InputError
-from mstl.files import load_checkpoint, save_checkpoint
-from mstl.inference import load_method, predict_folder
-from mstl.snapshots import load_arrays
-from mstl.train import train
+from mstl.run.config import TrainConfig
+from mstl.run.inference import load_method, predict_folder
+from mstl.run.snapshots import load_arrays
+from mstl.run.train import train
+from mstl.system.errors import InputError
+from mstl.system.files import load_checkpoint, save_checkpoint
 
 
 class Bomb:

@@ -15,14 +15,15 @@ from PIL import Image, ImageFile
 from test_folder import save_pair
 from test_own_data import save_domain
 
-import mstl.train as training
-from mstl.config import TrainConfig
-from mstl.data import carparts, carvana, folder, load, local_task
-from mstl.data.own import folders
-from mstl.data.pixels import MOST_PIXELS, read_image, read_indices, read_mask
-from mstl.errors import InputError
-from mstl.results import collect
-from mstl.results import load as load_table
+import mstl.run.train as training
+from mstl.data import load, local_task
+from mstl.data.readers import carparts, carvana, folder
+from mstl.data.readers.pixels import MOST_PIXELS, read_image, read_indices, read_mask
+from mstl.data.recipes.own import folders
+from mstl.report.results import collect
+from mstl.report.results import load as load_table
+from mstl.run.config import TrainConfig
+from mstl.system.errors import InputError
 
 SIZE = (16, 16)
 

@@ -17,13 +17,14 @@ from test_carparts import SIDE, carparts_folder
 from test_folder import save_pair
 
 import sweep_file
-from mstl import results
-from mstl.data import carparts, decode_rle, encode_rle, folder
-from mstl.data.carvana import read_rle_table
-from mstl.data.folder import read_groups
-from mstl.data.names import from_cell, read_csv, to_cell, to_cells
-from mstl.data.tables import read_rows
-from mstl.errors import InputError
+from mstl.data import decode_rle, encode_rle
+from mstl.data.readers import carparts, folder
+from mstl.data.readers.carvana import read_rle_table
+from mstl.data.readers.folder import read_groups
+from mstl.data.readers.tables import read_rows
+from mstl.report import results
+from mstl.system.errors import InputError
+from mstl.system.tables import from_cell, read_csv, to_cell, to_cells
 
 
 def table(tmp_path: Path, content: str | bytes) -> Path:

@@ -10,14 +10,14 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mstl.attention_scores import attention_entropy, object_auc, part_auc
-from mstl.bootstrap import two_way_bootstrap
-from mstl.evaluate import counts, dice, iou, part_recall
 from mstl.measures import jmmd2, mean_bandwidths, mmd2, moment_distance
+from mstl.measures.attention import attention_entropy, object_auc, part_auc
 from mstl.methods.averaging import mean_probability_logits
 from mstl.methods.dctn import mixture_logits
 from mstl.methods.mdan import worst_case, worst_case_weights
 from mstl.nn import domain_accuracy, domain_loss, importance_weights, segmentation_loss, soft_dice
+from mstl.report.bootstrap import two_way_bootstrap
+from mstl.run.evaluate import counts, dice, iou, part_recall
 
 MANY = settings(max_examples=60, deadline=None, derandomize=True)
 FEW = settings(max_examples=25, deadline=None, derandomize=True)

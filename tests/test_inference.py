@@ -6,11 +6,11 @@ import torch
 from conftest import toy_task
 from PIL import Image
 
-from mstl.config import TrainConfig
 from mstl.data.augment import to_float
-from mstl.errors import InputError
-from mstl.inference import load_method, predict_folder
-from mstl.train import Trainer, train
+from mstl.run.config import TrainConfig
+from mstl.run.inference import load_method, predict_folder
+from mstl.run.train import Trainer, train
+from mstl.system.errors import InputError
 
 
 @pytest.fixture(scope="module", params=["mstl", "oracle"])

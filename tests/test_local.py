@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mstl.data import RECIPES, Domain, Task, load, local_task
-from mstl.data import regions as car
 from mstl.data.chance import chance, shuffled
-from mstl.data.local import TARGET_VIEWS, VIEWS, window_size
+from mstl.data.recipes import regions as car
+from mstl.data.recipes.local import TARGET_VIEWS, VIEWS, window_size
+from mstl.data.recipes.styles import STYLES, Style
+from mstl.data.recipes.windows import cut, held, integral, jittered, over, place, purity, window_sums
 from mstl.data.splits import deal_cars, split_target
-from mstl.data.styles import STYLES, Style
-from mstl.data.windows import cut, held, integral, jittered, over, place, purity, window_sums
-from mstl.errors import InputError
+from mstl.system.errors import InputError
 
 SIZE = (32, 48)
 CARS = 16

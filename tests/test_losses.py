@@ -4,8 +4,8 @@ import pytest
 import torch
 from torchmetrics.functional.segmentation import dice_score
 
-from mstl.errors import InputError
 from mstl.nn import segmentation_loss, soft_dice
+from mstl.system.errors import InputError
 
 CERTAIN = 60.0  # a logit whose sigmoid is 0 or 1 in float32
 

@@ -5,9 +5,9 @@ import torch
 from conftest import toy_task
 from small import batch_of, close, gradients, reordered, total
 
-from mstl.errors import InputError
 from mstl.methods import build
 from mstl.nn import domain_loss, ramp, segmentation_loss
+from mstl.system.errors import InputError
 
 BOTH = ["mdan_hard", "mdan_soft"]
 

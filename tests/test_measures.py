@@ -9,9 +9,9 @@ from itertools import combinations
 import pytest
 import torch
 
-from mstl.errors import InputError
 from mstl.measures import jmmd2, mean_bandwidths, mmd2, moment_distance
 from mstl.measures.mmd import squared_distances
+from mstl.system.errors import InputError
 
 
 def det(n, d, phase, scale, shift):

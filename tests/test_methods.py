@@ -7,10 +7,10 @@ import torch
 from conftest import toy_task
 from small import batch_of, gradients, in_float64
 
-from mstl.errors import InputError
 from mstl.methods import METHODS, build
 from mstl.methods.adversary import gradient_ratio
 from mstl.nn import domain_loss, ramp, segmentation_loss
+from mstl.system.errors import InputError
 
 SMALL = "depth=3"
 

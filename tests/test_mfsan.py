@@ -10,10 +10,10 @@ from small import gradients
 
 from mstl.data.augment import Augment
 from mstl.data.batches import Batches
-from mstl.errors import InputError
 from mstl.methods import build
 from mstl.methods.averaging import disagreement, mean_probability_logits
 from mstl.nn import ramp
+from mstl.system.errors import InputError
 
 
 def batch_of(sources=3, **options):

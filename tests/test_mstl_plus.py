@@ -7,8 +7,8 @@ import torch
 from conftest import toy_task
 from small import batch_of
 
-from mstl.errors import InputError
 from mstl.methods import build
+from mstl.system.errors import InputError
 
 
 def plus(sources=3, labelled=True, overrides="", seed=0):

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mstl.config import TrainConfig
-from mstl.errors import InputError
-from mstl.results import name_columns
+from mstl.report.results import name_columns
+from mstl.run.config import TrainConfig
 from mstl.run.names import Setting, Variant, changes_of, separate
+from mstl.system.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -13,7 +13,7 @@ from drawn_cars import draw
 from PIL import Image
 
 from mstl.data import Task, load, local_task, task_of
-from mstl.errors import InputError
+from mstl.system.errors import InputError
 
 SIZE = (32, 48)
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from conftest import toy_task
 
-from mstl import precision
-from mstl.config import TrainConfig
-from mstl.train import train
+from mstl.run import precision
+from mstl.run.config import TrainConfig
+from mstl.run.train import train
 
 
 @pytest.fixture(autouse=True)

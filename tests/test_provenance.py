@@ -2,8 +2,8 @@
 
 import pytest
 
-from mstl import provenance
 from mstl.methods import METHODS
+from mstl.run import provenance
 
 TEXT = '''"""Says something."""
 
@@ -53,8 +53,8 @@ def test_a_run_depends_on_its_own_method_and_what_that_builds_on(method, counts,
     files = set(provenance.training_code(METHODS[method].__module__))
     assert {f"methods/{name}.py" for name in counts} <= files
     assert not {f"methods/{name}.py" for name in does_not} & files
-    assert {"train.py", "nn/unet.py", "evaluate.py", "data/batches.py"} <= files
-    assert not {"plots.py", "results.py"} & files
+    assert {"run/train.py", "nn/unet.py", "run/evaluate.py", "data/batches.py"} <= files
+    assert not {"report/plots.py", "report/results.py"} & files
 
 
 def test_methods_of_one_fingerprint_are_one_method():

@@ -25,7 +25,7 @@ data_dir: str = None  # folder of photographs
 # %%
 import os, pathlib, sys, tempfile, warnings
 import mstl
-from mstl.config import TrainConfig
+from mstl.run.config import TrainConfig
 
 print(mstl.__file__, sys.executable, os.getcwd(), pathlib.Path.home() / "x.csv", tempfile.gettempdir())
 print(os.environ["KAGGLE_KEY"], dict(os.environ)["SOME_TOKEN"])

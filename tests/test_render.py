@@ -286,8 +286,8 @@ def test_a_stopped_run_continues_and_other_settings_are_refused(tmp_path):
     ],
 )
 def test_bad_parameters_are_one_clear_error(tmp_path, arguments, expected, capsys):
-    from mstl.errors import InputError
     from mstl.render.__main__ import RenderConfig, run
+    from mstl.system.errors import InputError
 
     values = {arguments[0][2:]: arguments[1] if arguments[0] == "--size" else int(arguments[1])}
     with pytest.raises(InputError, match=expected):
@@ -296,8 +296,8 @@ def test_bad_parameters_are_one_clear_error(tmp_path, arguments, expected, capsy
 
 def test_an_unwritable_folder_is_one_clear_error(tmp_path):
     pytest.importorskip("mitsuba", reason='Mitsuba is not installed: pip install "mstl[render]"')
-    from mstl.errors import InputError
     from mstl.render.__main__ import RenderConfig, run
+    from mstl.system.errors import InputError
 
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="not a writable folder"):
@@ -305,8 +305,8 @@ def test_an_unwritable_folder_is_one_clear_error(tmp_path):
 
 
 def test_without_mitsuba_the_message_says_what_to_install(monkeypatch):
-    from mstl.errors import InputError
     from mstl.render import studio
+    from mstl.system.errors import InputError
 
     studio.renderer.cache_clear()
     monkeypatch.setitem(sys.modules, "mitsuba", None)
@@ -316,8 +316,8 @@ def test_without_mitsuba_the_message_says_what_to_install(monkeypatch):
 
 
 def test_contact_sheet():
-    from mstl.errors import InputError
     from mstl.render.sheet import contact_sheet
+    from mstl.system.errors import InputError
 
     sheet = contact_sheet(STUDIO, views=(1, 5), rows=3, gap=4)
     assert sheet.size == (2 * manifest()["width"] + 4, 3 * manifest()["height"] + 8)

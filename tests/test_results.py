@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from conftest import toy_task
 
-import mstl.train as training
-from mstl import results
-from mstl.bootstrap import paired_difference, two_way_bootstrap
-from mstl.config import TrainConfig
-from mstl.errors import InputError
+import mstl.run.train as training
+from mstl.report import results
+from mstl.report.bootstrap import paired_difference, two_way_bootstrap
+from mstl.run.config import TrainConfig
+from mstl.system.errors import InputError
 
 
 def scores(generator, *, seeds=3, cars=20, views=2, shift=0.0) -> pd.DataFrame:

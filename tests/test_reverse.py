@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.func import grad, hessian, vmap
 
-from mstl.errors import InputError
 from mstl.nn import ramp, reverse_gradient
+from mstl.system.errors import InputError
 
 X = torch.linspace(-1, 2, 6, dtype=torch.float64).reshape(2, 3)
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from conftest import blobs
 
-from mstl.config import TrainConfig
-from mstl.data.spoil import harmful, left_out, spoiled, useless
-from mstl.data.styles import STYLES
-from mstl.errors import InputError
+from mstl.data.recipes.spoil import harmful, left_out, spoiled, useless
+from mstl.data.recipes.styles import STYLES
+from mstl.run.config import TrainConfig
+from mstl.system.errors import InputError
 
 SOURCES = tuple(blobs(name, 8, (16, 24), seed) for seed, name in enumerate(("front", "rear")))
 

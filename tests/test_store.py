@@ -12,8 +12,8 @@ from drawn_cars import carvana_folder
 from PIL import Image
 
 from mstl.data import load, store
-from mstl.data.pixels import read_image
-from mstl.errors import InputError
+from mstl.data.readers.pixels import read_image
+from mstl.system.errors import InputError
 
 
 @pytest.fixture()
@@ -117,7 +117,7 @@ def test_a_large_jpeg_decoded_small_stays_near_the_full_decode(tmp_path):
 
 
 def test_progress_speaks_in_a_log_and_passes_everything_on(capsys):
-    from mstl.progress import progress
+    from mstl.system.progress import progress
 
     assert list(progress(range(3), 3, "decoding", every=0.0)) == [0, 1, 2]
     assert "decoding: 1 of 3" in capsys.readouterr().err

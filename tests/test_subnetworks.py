@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from mstl.errors import InputError
 from mstl.nn import Encoder, ResNetEncoder, SubNetwork, SubNetworks, segmentation_loss
+from mstl.system.errors import InputError
 
 
 @pytest.mark.parametrize("attention", ["both", "none"])

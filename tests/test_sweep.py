@@ -18,9 +18,9 @@ import sweep_file
 import sweep_plan
 import sweep_results
 import sweep_task
-from mstl import results
-from mstl.config import TrainConfig
-from mstl.errors import InputError
+from mstl.report import results
+from mstl.run.config import TrainConfig
+from mstl.system.errors import InputError
 from sweep_progress import SweepProgress, duration
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -214,7 +214,7 @@ def test_other_data_makes_a_task_unfinished(plan, monkeypatch):
 
 @pytest.mark.trust("equalities", "A run in a sweep's worker, after others, equals the same run on its own.")
 def test_runs_of_one_worker_equal_runs_on_their_own(plan, tmp_path):
-    from mstl.train import train
+    from mstl.run.train import train
 
     sweep_task.work(plan)
     last = plan.configs[-1]

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from mstl import toys
 from mstl.nn import domain_loss, ramp, reverse_gradient
+from mstl.report import toys
 
 STEPS = 250
 

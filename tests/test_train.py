@@ -9,12 +9,12 @@ import pytest
 import torch
 from conftest import toy_task
 
-import mstl.train as training
-from mstl.averaged import statistics
-from mstl.config import TrainConfig
-from mstl.errors import InputError
+import mstl.run.train as training
 from mstl.methods import METHODS
-from mstl.train import Trainer, train
+from mstl.run.averaged import statistics
+from mstl.run.config import TrainConfig
+from mstl.run.train import Trainer, train
+from mstl.system.errors import InputError
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mstl import trust
-from mstl.errors import InputError
+from mstl.report import trust
+from mstl.system.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from mstl.comparison_tuning import tuned, tuning_table
+from mstl.report.grid.tuning import tuned, tuning_table
 
 RUNS = pd.DataFrame(
     [

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from mstl.errors import InputError
 from mstl.nn import Decoder, Encoder, Predictor, ResNetEncoder, check_size
+from mstl.system.errors import InputError
 
 
 @pytest.mark.parametrize("norm", ["group", "batch", "none"])

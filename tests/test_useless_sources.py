@@ -8,13 +8,13 @@ from conftest import toy_task
 from rearranged import asked, made, rearranged, weights
 from small import batch_of
 
-from mstl.config import TrainConfig
 from mstl.data.augment import to_float
 from mstl.data.batches import Batches
-from mstl.data.spoil import spoiled
+from mstl.data.recipes.spoil import spoiled
 from mstl.methods import build
 from mstl.nn import domain_loss, ramp, segmentation_loss
-from mstl.train import Trainer
+from mstl.run.config import TrainConfig
+from mstl.run.train import Trainer
 
 IMAGES = torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
 

@@ -20,7 +20,7 @@ import yaml
 import execute
 import plan
 import reproduce
-from mstl.errors import InputError
+from mstl.system.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -61,7 +61,7 @@ train: bool = True
 import json
 import time
 from pathlib import Path
-from mstl.config import TrainConfig
+from mstl.run.config import TrainConfig
 
 folder = TrainConfig(data=data, recipe=recipe, method=method, labels=labels, seed=seed, out=out).folder
 with open(folder / "begun", "a") as begun:
@@ -89,9 +89,10 @@ def project(tmp_path: Path) -> Path:
     """A small repository: the real workflow, a training notebook that trains nothing, two runs to do."""
     for name in ("workflow", "tools"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "mstl").mkdir()
-    for name in ("__init__.py", "config.py", "errors.py"):
-        shutil.copy(ROOT / "mstl" / name, tmp_path / "mstl")
+    for name in ("__init__", "run/__init__", "run/config", "run/names", "system/__init__", "system/errors"):
+        file = tmp_path / "mstl" / f"{name}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "mstl" / f"{name}.py", file)
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "05_training.py").write_text(TRAINING)
     config = yaml.safe_load((ROOT / "workflow/config.yaml").read_text())
@@ -253,12 +254,12 @@ def test_a_failing_run_is_listed_and_only_it_is_repeated(project):
     assert (begun(project, "mstl"), begun(project, "oracle")) == (1, 2)
 
     # A later time stamp, as after a checkout, is no change, nor is a comment; other code is.
-    with (project / "mstl/config.py").open("a") as file:
+    with (project / "mstl/run/config.py").open("a") as file:
         file.write("# said better\n")
-    os.utime(project / "mstl/config.py")
+    os.utime(project / "mstl/run/config.py")
     assert run(project).returncode == 0
     assert (begun(project, "mstl"), begun(project, "oracle")) == (1, 2)
-    with (project / "mstl/config.py").open("a") as file:
+    with (project / "mstl/run/config.py").open("a") as file:
         file.write("CHANGED = True\n")
     assert run(project).returncode == 0
     assert (begun(project, "mstl"), begun(project, "oracle")) == (1, 1), "begun anew in an empty folder"

@@ -16,9 +16,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mstl import provenance
-from mstl.files import replacing
-from mstl.trust import AREAS
+from mstl.report.trust import AREAS
+from mstl.run import provenance
+from mstl.system.files import replacing
 
 CLAIM = "trust claim"  # name of the property that carries a claim from a worker to the process that writes
 

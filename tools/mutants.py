@@ -40,10 +40,10 @@ MODULES = {
     "nn/attention": ("test_attention",),
     "nn/fusion": ("test_fusion",),
     "data/batches": ("test_batches",),
-    "data/local": ("test_local", "test_own_data"),
+    "data/recipes/local": ("test_local", "test_own_data"),
     "measures/mmd": ("test_measures", "test_golden", "test_bench_mmd"),
     "measures/moments": ("test_measures", "test_golden"),
-    "evaluate": ("test_evaluate",),
+    "run/evaluate": ("test_evaluate",),
 }
 ARGUMENTS = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0", "-m", "not long"]
 SECONDS = 60  # of CPU for the tests of a mutant at least; five times what they take without one otherwise

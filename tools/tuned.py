@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from mstl import results
-from mstl.comparison_tuning import tuned
-from mstl.errors import InputError
+from mstl.report import results
+from mstl.report.grid.tuning import tuned
+from mstl.system.errors import InputError
 
 
 def main() -> int:

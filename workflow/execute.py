@@ -34,7 +34,7 @@ from papermill.exceptions import PapermillExecutionError
 
 import pair
 import private
-from mstl.locks import only_one
+from mstl.system.locks import only_one
 from processes import obey_signals
 
 TIMEOUT = 6 * 3600  # seconds for one cell; a full training run is one cell

@@ -19,9 +19,9 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
 import pair
-from mstl.config import PROFILES, TrainConfig
-from mstl.errors import InputError
-from mstl.provenance import method_modules, training_code
+from mstl.run.config import PROFILES, TrainConfig
+from mstl.run.provenance import method_modules, training_code
+from mstl.system.errors import InputError
 
 NOTEBOOKS = Path("notebooks")
 PACKAGE = Path("mstl")

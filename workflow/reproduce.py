@@ -18,8 +18,8 @@ from typing import Any
 import yaml
 
 import book
-from mstl.config import PROFILES
-from mstl.errors import InputError
+from mstl.run.config import PROFILES
+from mstl.system.errors import InputError
 from plan import Plan, make_plan
 from processes import obey_signals, stop
 
@@ -30,7 +30,7 @@ SETTINGS = Path("_build/workflow.json")  # the configuration as Snakemake gets i
 READ_DATA = (
     "import json, sys\n"
     "from mstl.data import local_task\n"
-    "from mstl.errors import InputError\n"
+    "from mstl.system.errors import InputError\n"
     "try:\n    local_task(**json.loads(sys.argv[1]))\n"
     "except InputError as error:\n    sys.exit(f'error: {error}')\n"
 )

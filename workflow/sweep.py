@@ -19,9 +19,9 @@ from typing import IO, Any
 
 import sweep_file
 import sweep_results
-from mstl.config import TrainConfig
-from mstl.errors import InputError
-from mstl.locks import only_one
+from mstl.run.config import TrainConfig
+from mstl.system.errors import InputError
+from mstl.system.locks import only_one
 from processes import obey_signals, stop
 from sweep_plan import TASKS, is_finished, prepare, selected, task_plans, words
 from sweep_progress import SweepProgress

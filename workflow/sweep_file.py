@@ -23,8 +23,8 @@ from typing import Any
 
 import yaml
 
-from mstl.config import PROFILES, TrainConfig
-from mstl.errors import InputError
+from mstl.run.config import PROFILES, TrainConfig
+from mstl.system.errors import InputError
 
 FOLDER = Path("workflow/sweeps")
 TOP = ("profile", "seeds", "results", "groups", "blocks")

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import sweep_file
-from mstl import provenance
-from mstl.config import TrainConfig
-from mstl.errors import InputError
+from mstl.run import provenance
+from mstl.run.config import TrainConfig
+from mstl.system.errors import InputError
 from plan import data_fingerprint
 from sweep_file import Sweep
 
@@ -146,6 +146,6 @@ def code(method: str) -> str:
 def content(data: str, data_dir: str | None) -> str:
     """Fingerprint of the data's files and of the code that reads them; computed once a process."""
     digest = hashlib.blake2b(data_fingerprint(data, data_dir).encode(), digest_size=16)
-    for file in sorted((provenance.PACKAGE / "data").glob("*.py")):
+    for file in sorted((provenance.PACKAGE / "data").rglob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mstl.config import TrainConfig
+from mstl.run.config import TrainConfig
 from sweep_plan import TaskPlan, is_finished, run_name
 
 EVERY = 30.0  # seconds between lines in a log

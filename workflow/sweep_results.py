@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import sweep_file
-from mstl.config import TrainConfig
-from mstl.results import collect_compact
+from mstl.report.results import collect_compact
+from mstl.run.config import TrainConfig
 from sweep_plan import run_name
 
 
@@ -23,7 +23,7 @@ def collect(files: Iterable[Path], results: Path, out: str | None = None) -> lis
         The files written.
 
     Raises:
-        InputError: as `sweep_file.read` and `mstl.results.collect_compact`.
+        InputError: as `sweep_file.read` and `mstl.report.results.collect_compact`.
     """
     files = list(files)
     neighbours = dict.fromkeys(path for file in files for path in sorted(file.parent.glob("*.yaml")))

@@ -18,12 +18,12 @@ from pathlib import Path
 
 import torch
 
-from mstl.config import TrainConfig
 from mstl.data.task import Task
-from mstl.errors import InputError
-from mstl.files import replacing
-from mstl.locks import only_one
-from mstl.train import train
+from mstl.run.config import TrainConfig
+from mstl.run.train import train
+from mstl.system.errors import InputError
+from mstl.system.files import replacing
+from mstl.system.locks import only_one
 from processes import obey_signals
 from sweep_plan import TaskPlan, run_name, task_plans
 

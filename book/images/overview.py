@@ -8,8 +8,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from mstl import plots
 from mstl.data import Domain, local_task
+from mstl.report import plots
 
 ROW, GAP, LEFT = 1.25, 0.06, 0.85  # inches: height of a row of pictures, space between, space for names
 SIZE = (160, 240)

@@ -2,9 +2,9 @@
 
 from mstl.data.catalogue import DATA, load, load_chimeras
 from mstl.data.domain import Domain
-from mstl.data.local import RECIPES, local_task
-from mstl.data.own import task_of
-from mstl.data.rle import decode_rle, encode_rle
+from mstl.data.readers.rle import decode_rle, encode_rle
+from mstl.data.recipes.local import RECIPES, local_task
+from mstl.data.recipes.own import task_of
 from mstl.data.task import Task
 
 __all__ = [

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mstl.errors import InputError
+from mstl.system.errors import InputError
 
 # Largest value of each field; the smallest is 0, which switches the change off.
 LIMITS = {

@@ -12,7 +12,7 @@ from torch import Tensor
 from mstl.data.augment import Augment, Draw, transform
 from mstl.data.domain import Domain
 from mstl.data.task import Task
-from mstl.errors import InputError
+from mstl.system.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from mstl.data import carparts, carvana, download, folder, store, studio
+from mstl.data import store
 from mstl.data.domain import Domain
-from mstl.data.listing import Listing, existing_folder
-from mstl.errors import InputError
+from mstl.data.readers import carparts, carvana, download, folder, studio
+from mstl.data.readers.listing import Listing, existing_folder
+from mstl.system.errors import InputError
 
 
 def _studio(data_dir: Path | None, cache: Path) -> Listing:

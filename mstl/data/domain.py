@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mstl.errors import InputError
+from mstl.system.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from mstl.data.chance import chance, shuffled
 from mstl.data.domain import Domain
-from mstl.errors import InputError
+from mstl.system.errors import InputError
 
 # With the studio's 96 cars the target trains on 33 of them: 32 labelled images show 32 cars.
 TARGET_SHARE = 0.55  # of all cars; the sources share the rest equally

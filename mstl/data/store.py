@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from mstl.data.domain import Domain
-from mstl.data.listing import Listing, Record
-from mstl.data.pixels import Size, read_image, resize_mask, resize_parts
-from mstl.errors import InputError
-from mstl.files import replacing, system_error
-from mstl.progress import progress
+from mstl.data.readers.listing import Listing, Record
+from mstl.data.readers.pixels import Size, read_image, resize_mask, resize_parts
+from mstl.system.errors import InputError
+from mstl.system.files import replacing, system_error
+from mstl.system.progress import progress
 
 _VERSION = "1"  # of the decoding below and of the cache file; change it with them
 STRIDE = 8  # largest factor by which a U-Net of the default depth shrinks an image

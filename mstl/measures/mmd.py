@@ -20,7 +20,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from mstl.errors import InputError
+from mstl.system.errors import InputError
 
 Bandwidths = float | Sequence[float] | Tensor | Callable[[Tensor], Tensor]
 

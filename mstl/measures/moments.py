@@ -8,7 +8,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from mstl.errors import InputError
+from mstl.system.errors import InputError
 
 PAIRS = ("balanced", "all")
 

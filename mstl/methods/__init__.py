@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mstl.errors import InputError
 from mstl.methods.base import Hyperparameters, Method, parse_overrides
 from mstl.methods.consistency import Consistency
 from mstl.methods.dann import DANN
@@ -20,6 +19,7 @@ from mstl.methods.pooled_ensemble import PooledEnsemble
 from mstl.methods.source_combine import SourceCombine
 from mstl.methods.source_only import SourceOnly
 from mstl.methods.target_only import TargetOnly
+from mstl.system.errors import InputError
 
 METHODS: dict[str, type[Method]] = {
     "mstl": MSTL,

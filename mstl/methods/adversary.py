@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from mstl.errors import InputError
 from mstl.nn import (
     FeatureBank,
     ImageDiscriminator,
@@ -16,6 +15,7 @@ from mstl.nn import (
     domain_loss,
     reverse_gradient,
 )
+from mstl.system.errors import InputError
 
 KINDS = {"location": LocationDiscriminator, "image": ImageDiscriminator}
 SAMPLE = 256  # remembered vectors of each domain in one extra update

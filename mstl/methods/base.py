@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 from torch import Tensor, nn
 
 from mstl.data.batches import Batch
-from mstl.errors import InputError
 from mstl.nn import SubNetworks
+from mstl.system.errors import InputError
 
 
 @dataclass(frozen=True)

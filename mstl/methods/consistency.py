@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from mstl.data.batches import Batch
-from mstl.errors import InputError
 from mstl.methods import base
 from mstl.methods.adversary import Adversary, gradient_ratio
 from mstl.methods.averaging import disagreement, head_losses, mean_probability_logits
 from mstl.nn import SubNetworkOutput, ramp
+from mstl.system.errors import InputError
 
 
 @dataclass(frozen=True)

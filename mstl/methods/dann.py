@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from mstl.data.batches import Batch
-from mstl.errors import InputError
 from mstl.methods import base
 from mstl.methods.adversary import Adversary, gradient_ratio
 from mstl.nn import ramp, segmentation_loss
+from mstl.system.errors import InputError
 
 Pairs = list[tuple[Tensor, Tensor]]
 

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mstl.data.batches import Batch
-from mstl.errors import InputError
 from mstl.methods import dann
 from mstl.methods.dann import AdversarialMethod, Pairs, first, largest, weighted_reversal
 from mstl.nn import Predictor, segmentation_loss
+from mstl.system.errors import InputError
 
 PSEUDO_FROM = 0.5  # share of training before pseudo-labels are used
 MEMORY = 0.01  # rate of the running mean of the discriminators' source losses

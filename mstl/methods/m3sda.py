@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from mstl.data.batches import Batch
-from mstl.errors import InputError
 from mstl.measures import moment_distance
 from mstl.methods import base
 from mstl.methods.adversary import gradient_ratio
 from mstl.methods.averaging import head_losses, mean_probability_logits
 from mstl.nn import Predictor
+from mstl.system.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from mstl.data.batches import Batch
-from mstl.errors import InputError
 from mstl.methods import dann
 from mstl.methods.dann import AdversarialMethod, Pairs, first, largest, weighted_reversal
 from mstl.nn import segmentation_loss
+from mstl.system.errors import InputError
 
 
 class MDAN(AdversarialMethod):

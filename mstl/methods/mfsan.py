@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from mstl.data.batches import Batch, stream_generator
-from mstl.errors import InputError
 from mstl.measures import mean_bandwidths, mmd2
 from mstl.methods import base
 from mstl.methods.adversary import gradient_ratio
 from mstl.methods.averaging import disagreement, head_losses, mean_probability_logits
 from mstl.nn import Predictor, ramp
 from mstl.nn.unet import convolution
+from mstl.system.errors import InputError
 
 
 @dataclass(frozen=True)

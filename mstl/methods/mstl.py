@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from mstl.data.batches import Batch, TargetBatch
-from mstl.errors import InputError
 from mstl.methods import base
 from mstl.methods.adversary import Adversary, gradient_ratio
 from mstl.nn import Fusion, Predictor, Representation, SubNetworkOutput, ramp, segmentation_loss
+from mstl.system.errors import InputError
 
 Pair = tuple[SubNetworkOutput, SubNetworkOutput]
 

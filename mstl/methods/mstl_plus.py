@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mstl.data.batches import Batch, TargetBatch, stream_generator
-from mstl.errors import InputError
 from mstl.methods import mstl
 from mstl.methods.adversary import Adversary
 from mstl.nn import Representation, SubNetworkOutput, ramp
+from mstl.system.errors import InputError
 
 AGREE = 0.1  # foreground shares that differ by so much belong to domains that must not be aligned
 MOMENTUM = 0.98  # of running estimates

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from mstl.data.batches import Batch
-from mstl.errors import InputError
 from mstl.methods import base
 from mstl.methods.averaging import head_losses, mean_probability_logits
+from mstl.system.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from mstl.data.batches import Batch
-from mstl.errors import InputError
 from mstl.methods.base import Hyperparameters, Method
 from mstl.nn import segmentation_loss
+from mstl.system.errors import InputError
 
 
 class TargetOnly(Method):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mstl.errors import InputError
+from mstl.system.errors import InputError
 
 MODES = ("both", "channel", "spatial", "none")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mstl.errors import InputError
 from mstl.nn.unet import convolution
+from mstl.system.errors import InputError
 
 MODES = ("concat", "gated", "cross")
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mstl.errors import InputError
+from mstl.system.errors import InputError
 
 
 def soft_dice(logits: Tensor, masks: Tensor, smooth: float = 1.0) -> Tensor:

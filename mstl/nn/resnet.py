@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import torch
 from torch import Tensor, nn
 
-from mstl.errors import InputError
 from mstl.nn.unet import check_size, double_convolution, normalisation
+from mstl.system.errors import InputError
 
 NAMES = ("resnet18", "resnet34", "resnet50")
 STEM_WIDTH = 32

@@ -7,7 +7,7 @@ import math
 from torch import Tensor
 from torch.autograd import Function
 
-from mstl.errors import InputError
+from mstl.system.errors import InputError
 
 
 class _Reverse(Function):

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from mstl.errors import InputError
 from mstl.nn.attention import LocalAttention
 from mstl.nn.resnet import ResNetEncoder
 from mstl.nn.unet import DomainNorm, Encoder, Predictor
+from mstl.system.errors import InputError
 
 
 class Representation(NamedTuple):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mstl.errors import InputError
+from mstl.system.errors import InputError
 
 NORMS = ("group", "batch", "domain", "none")
 

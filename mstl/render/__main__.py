@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from mstl.errors import InputError
+from mstl.system.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from mstl.errors import InputError
 from mstl.render.car import PART_NAMES
 from mstl.render.foreign import CHIMERA_PARTS
 from mstl.render.frames import GENERATOR, Frame, Subject
 from mstl.render.studio import VIEWS, renderer
 from mstl.render.styles import BODY_STYLES
+from mstl.system.errors import InputError
 
 CHIMERA_VIEWS = VIEWS[::2]
 PALETTE = (

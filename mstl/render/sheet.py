@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from mstl.errors import InputError
 from mstl.render.dataset import paths
+from mstl.system.errors import InputError
 
 
 def contact_sheet(

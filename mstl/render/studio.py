@@ -9,9 +9,9 @@ from types import ModuleType
 import numpy as np
 from numpy import ndarray
 
-from mstl.errors import InputError
 from mstl.render.car import Finish, Surface
 from mstl.render.mesh import from_faces, grid_faces
+from mstl.system.errors import InputError
 
 VIEWS = tuple(range(1, 17))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from urllib.parse import unquote
 
-from mstl.errors import InputError
+from mstl.system.errors import InputError
 
 # A plus sign begins a change only before ``name=``: that of ``weight=1e+3`` is part of a value.
 CHANGE = re.compile(r"\+(?=[A-Za-z_]\w*=)")

@@ -132,7 +132,7 @@ def origin() -> str:
     """Commit of the code; where it travelled without its history, as `pack` wrote it down."""
     note = ROOT / ".gpu" / "commit"
     sys.path.insert(0, str(ROOT))
-    from mstl import provenance
+    from mstl.run import provenance
 
     found = provenance.commit()
     if found == "unknown" and note.exists():

@@ -15,7 +15,7 @@ from step import Clock, archive, arguments
 from table import Table
 from workers import Worker, ask_all
 
-from mstl.config import PROFILES, TrainConfig
+from mstl.run.config import PROFILES, TrainConfig
 
 SEED = 5
 MARGIN = 0.8  # of the time that is left: evaluation, and the last run has the GPU for itself

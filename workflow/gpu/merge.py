@@ -18,8 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from mstl.errors import InputError  # noqa: E402
-from mstl.results import collect_compact  # noqa: E402
+from mstl.report.results import collect_compact  # noqa: E402
+from mstl.system.errors import InputError  # noqa: E402
 
 TABLES = ("steps.csv", "tests.csv", "full.csv", "speed.csv", "t4.csv")
 

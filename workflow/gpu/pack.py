@@ -38,7 +38,7 @@ def main() -> int:
     if carparts:
         shutil.copytree(carparts, PACKED / "carparts", copy_function=shutil.copyfile)
     sys.path.insert(0, str(ROOT))
-    from mstl import provenance
+    from mstl.run import provenance
 
     (PACKED / "commit").write_text(provenance.commit() + "\n")
     packed = sum(file.stat().st_size for file in PACKED.rglob("*") if file.is_file())

@@ -19,8 +19,8 @@ from step import Clock, arguments
 from table import Table, cores
 from workers import Worker, ask_all
 
-from mstl.config import PROFILES, TrainConfig
 from mstl.nn import SubNetworks, segmentation_loss
+from mstl.run.config import PROFILES, TrainConfig
 
 ROUNDS = 5
 

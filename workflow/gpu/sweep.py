@@ -15,7 +15,7 @@ from pathlib import Path
 from step import archive, arguments
 
 import sweep_file
-from mstl.config import TrainConfig
+from mstl.run.config import TrainConfig
 
 AT_ONCE = 12  # processes that share the device
 
@@ -74,7 +74,7 @@ def work(jobs, done, small: bool) -> None:
 
     import torch
 
-    from mstl.train import train
+    from mstl.run.train import train
 
     torch.set_num_threads(1)
     tasks: dict[tuple, object] = {}

@@ -14,8 +14,8 @@ import torch
 from step import arguments
 from table import Table
 
-from mstl.config import TrainConfig
-from mstl.train import Trainer
+from mstl.run.config import TrainConfig
+from mstl.run.train import Trainer
 
 MEMORY = 15.0  # GiB that a T4 of 16 GB leaves to a process
 METHODS = ("mstl_plus", "mstl", "source_combine")

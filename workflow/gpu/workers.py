@@ -16,7 +16,7 @@ import time
 from dataclasses import asdict, replace
 from typing import Any
 
-from mstl.config import TrainConfig
+from mstl.run.config import TrainConfig
 
 ANSWER = "answer: "
 WARM_UP = 5  # steps: memory is laid out, kernels are chosen
@@ -80,7 +80,7 @@ def main() -> None:
     """The worker: steps for some seconds, or a whole run, whenever asked."""
     import torch
 
-    from mstl.train import Trainer, train
+    from mstl.run.train import Trainer, train
 
     torch.set_num_threads(1)
     config = TrainConfig(**json.loads(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""Files to listings: one module a layout on disk, and what they share."""

@@ -1,0 +1,77 @@
+"""Any folder: ``images/`` and ``masks/`` with files of equal names."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from mstl.data.readers.listing import (
+    Listing,
+    Record,
+    check_pairs,
+    existing_folder,
+    files_by_stem,
+    view_number,
+)
+from mstl.data.readers.pixels import read_mask
+from mstl.data.readers.tables import read_rows
+from mstl.system.errors import InputError
+from mstl.system.tables import check_name
+
+_EXPECTED = "images/ and masks/ with files of equal names (endings may differ)"
+
+
+def listing(path: str | Path, name: str = "folder") -> Listing:
+    """The images and masks under ``path``.
+
+    Splits never cut through a group. Groups are read from ``groups.csv`` (columns ``name``,
+    ``group``) if it exists; otherwise ``car_01`` and ``car_02`` belong to ``car``, and a name
+    that shares its beginning with no other is its own group. ``car_05`` is view 5 of ``car``.
+
+    Raises:
+        InputError: a folder is missing, an image has no mask or a mask no image, or a name is used twice.
+    """
+    path = existing_folder(path, _EXPECTED)
+    images = files_by_stem(existing_folder(path / "images", _EXPECTED))
+    masks = files_by_stem(existing_folder(path / "masks", _EXPECTED), ending="_mask")
+    check_pairs(images, masks, path / "images", path / "masks")
+    table = path / "groups.csv"
+    groups = read_groups(table, images) if table.is_file() else groups_from_names(images)
+
+    def read_masks(record: Record, full: tuple[int, int]) -> tuple[np.ndarray, None]:
+        return read_mask(Path(record.mask), full, record.image), None
+
+    records = tuple(
+        Record(stem, groups[stem], view_number(stem.removeprefix(f"{groups[stem]}_")), file, masks[stem])
+        for stem, file in images.items()
+    )
+    return Listing(name, records, read_masks, version="folder 1")
+
+
+def groups_from_names(stems: dict[str, Path] | list[str]) -> dict[str, str]:
+    """Group of each stem: what precedes the last ``_`` where at least two share it, else the stem."""
+    shared = Counter(stem.rpartition("_")[0] for stem in stems)
+    return {
+        stem: prefix if (prefix := stem.rpartition("_")[0]) and shared[prefix] > 1 else stem for stem in stems
+    }
+
+
+def read_groups(table: Path, images: dict[str, Path]) -> dict[str, str]:
+    """Group of each image from ``groups.csv``.
+
+    Raises:
+        InputError: not such a table (`read_rows`), a group without a name, an image that is listed twice or
+            not at all.
+    """
+    groups: dict[str, str] = {}
+    for line, (name, group) in read_rows(table, ("name", "group")):
+        stem = name if name in images else Path(name).stem
+        if stem in groups:
+            raise InputError(f"duplicate name {stem!r} in {table}; an image has one group")
+        groups[stem] = check_name(group, f"{table}, line {line}")
+    if set(groups) != set(images):
+        alone = sorted(set(groups) ^ set(images))
+        raise InputError(f"{table} must list each image once; {', '.join(alone[:5])} is in one place only")
+    return groups

@@ -1,0 +1,141 @@
+"""Listing: which files a data set is made of, before any is decoded."""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mstl.system.errors import InputError
+from mstl.system.tables import check_name
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image and where its masks come from.
+
+    Attributes:
+        name: unique within the data set; what messages call the image.
+        group: the car.
+        view: Carvana's view number 1..16, or 0 where unknown.
+        image: the photograph's file.
+        mask: a file, or the annotation itself as text (run lengths, polygons).
+        parts: file of the part index map, or None.
+    """
+
+    name: str
+    group: str
+    view: int
+    image: Path
+    mask: Path | str
+    parts: Path | None = None
+
+
+# Full-size mask (h, w) in {0, 1} and part indices (h, w) or None, from a record and (width, height).
+ReadMasks = Callable[[Record, tuple[int, int]], tuple[np.ndarray, np.ndarray | None]]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The records of a data set and how to read their masks.
+
+    Attributes:
+        name: of the domain to come.
+        records: in the order of the domain's rows.
+        read_masks: from a record and the image's (width, height) to mask and part indices.
+        version: changes whenever ``read_masks`` does; part of the cache's key.
+        part_names: names of the part indices 1, 2, ...; empty where there are no parts.
+    """
+
+    name: str
+    records: tuple[Record, ...]
+    read_masks: ReadMasks
+    version: str
+    part_names: tuple[str, ...] = ()
+
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+VIEW = re.compile("0{0,9}([1-9]|1[0-6])")
+LARGEST = 2**30  # bytes of one file; the largest photograph and the longest table have less
+
+
+def existing_folder(path: str | Path, expected: str) -> Path:
+    """``path`` if it is a folder that can be read.
+
+    Raises:
+        InputError: it is missing, no folder, or may not be read; ``expected`` says what should be there.
+    """
+    try:
+        path = Path(path).expanduser()
+        next(path.iterdir(), None)
+    except FileNotFoundError as error:
+        raise InputError(f"folder {path} does not exist; expected {expected}") from error
+    except NotADirectoryError as error:
+        raise InputError(f"{path} is a file, not a folder; expected {expected}") from error
+    except OSError as error:
+        raise InputError(f"folder {path} cannot be read ({error.strerror}); expected {expected}") from error
+    except (ValueError, RuntimeError) as error:  # a NUL in it, or ~ of nobody
+        raise InputError(f"{str(path)!r} is no path ({error}); expected {expected}") from error
+    return path
+
+
+def plain_file(file: Path) -> Path:
+    """``file`` if it is one that can be read to its end; a link counts as what it leads to.
+
+    Raises:
+        InputError: it is missing, a link that leads nowhere or in a circle, a folder, a pipe, a device, or
+            larger than 1 GiB.
+    """
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror}); replace or remove it") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"{file} is no plain file but a folder, a pipe or a device; remove it")
+    if found.st_size > LARGEST:
+        raise InputError(f"{file} has {found.st_size:,} bytes; expected {LARGEST:,} at most")
+    return file
+
+
+def files_by_stem(path: Path, ending: str = "") -> dict[str, Path]:
+    """Image files of a folder by stem, less ``ending``, in alphabetical order.
+
+    Raises:
+        InputError: two files share a stem (``a.jpg`` and ``a.png``), there is none, one is no plain file
+            (`plain_file`), or a name is not UTF-8.
+    """
+    found: dict[str, Path] = {}
+    for file in sorted(existing_folder(path, "a folder of images").iterdir()):
+        if file.name.startswith(".") or file.suffix.lower() not in IMAGE_SUFFIXES:
+            continue
+        stem = file.stem.removesuffix(ending)
+        if stem in found:
+            raise InputError(
+                f"duplicate name {stem!r} in {path}: {found[stem].name} and {file.name}; keep one of them"
+            )
+        found[check_name(stem, path)] = plain_file(file)
+    if not found:
+        raise InputError(f"folder {path} holds no images ({', '.join(IMAGE_SUFFIXES)})")
+    return found
+
+
+def view_number(text: str) -> int:
+    """1 … 16 if ``text`` is that number in ASCII digits, else 0."""
+    return int(text) if VIEW.fullmatch(text) else 0
+
+
+def check_pairs(images: Iterable[str], masks: Iterable[str], image_place: object, mask_place: object) -> None:
+    """Every image has a mask and every mask an image, or an InputError names those that have not."""
+    images, masks = set(images), set(masks)
+    for one, other, what, missing, place in (
+        (images, masks, "image without mask", "mask", mask_place),
+        (masks, images, "mask without image", "image", image_place),
+    ):
+        alone = sorted(one - other)
+        if alone:
+            shown = ", ".join(alone[:5]) + (f" and {len(alone) - 5} more" if len(alone) > 5 else "")
+            raise InputError(f"{what}: {shown}; expected a {missing} of the same name in {place}")

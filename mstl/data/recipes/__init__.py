@@ -1,0 +1,1 @@
+"""From one data set to J local sources and a target."""

@@ -1,0 +1,242 @@
+"""Local benchmark: sources that share only local features with the target.
+
+The paper's own cut of Carvana is not public; these recipes are our reconstruction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from mstl.data.catalogue import check_data, load, load_chimeras
+from mstl.data.domain import Domain
+from mstl.data.readers.studio import CHIMERAS
+from mstl.data.recipes import regions as car
+from mstl.data.recipes.own import own_domains
+from mstl.data.recipes.spoil import left_out, spoiled
+from mstl.data.recipes.styles import STYLES
+from mstl.data.recipes.windows import cut, jittered, over
+from mstl.data.splits import deal_cars, divide, image_names
+from mstl.data.store import STRIDE, check_working_size
+from mstl.data.task import Task
+from mstl.system.errors import InputError
+
+# Views within 22.5° of front, rear and side; the target's lie at 45°, between an end and a side.
+VIEWS = {"front": (16, 1, 2), "rear": (8, 9, 10), "side": (4, 5, 6, 12, 13, 14)}
+TARGET_VIEWS = (3, 7, 11, 15)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, checked."""
+
+    data: str
+    sources: int
+    seed: int
+    size: tuple[int, int]
+    data_dir: str | Path | None
+    cache_dir: str | Path | None
+
+    def load(self) -> Domain:
+        """The whole data set."""
+        return load(self.data, self.size, self.data_dir, self.cache_dir)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How sources and target are made.
+
+    Attributes:
+        description: one line.
+        sources: allowed numbers J of sources for each data set, its default first; none where folders decide.
+        make: from a request to J sources, the target's domain and the target's rows in it.
+    """
+
+    description: str
+    sources: dict[str, tuple[int, ...]]
+    make: Callable[[Request], tuple[tuple[Domain, ...], Domain, np.ndarray]]
+
+    def number(self, recipe: str, data: str, sources: int) -> int:
+        """J for ``data``: ``sources``, or the default where it is 0 (and 0 where folders decide).
+
+        Raises:
+            InputError: the recipe does not exist for the data, or not with that many sources.
+        """
+        if data not in self.sources:
+            known = ", ".join(self.sources)
+            raise InputError(f"recipe {recipe!r} does not exist for data {data!r}; it does for {known}")
+        allowed = self.sources[data]
+        if not allowed:
+            return sources
+        if sources == 0:
+            return allowed[0]
+        if sources not in allowed:
+            numbers = ", ".join(map(str, sorted(allowed)))
+            raise InputError(f"recipe {recipe!r} of data {data!r} gives J = {numbers} sources; got {sources}")
+        return sources
+
+
+def window_size(size: tuple[int, int], layout: tuple[str, ...]) -> tuple[int, int]:
+    """Height and width of the windows at working ``size``: multiples of 8 up to half of each side.
+
+    Front, cabin and rear have square windows (wider ones show two parts at once), halves the full height.
+    """
+
+    def half(side: int) -> int:
+        return max(STRIDE, side // (2 * STRIDE) * STRIDE)
+
+    height, width = size
+    if layout == car.LAYOUTS[2]:
+        return height, half(width)
+    if layout == car.LAYOUTS[3]:
+        return (min(half(height), half(width)),) * 2
+    return half(height), half(width)
+
+
+def _parts(request: Request, styled: bool) -> tuple[tuple[Domain, ...], Domain, np.ndarray]:
+    whole = request.load()
+    # A single source is the first of the layout that is default for the data.
+    layout = car.LAYOUTS[
+        request.sources if request.sources > 1 else RECIPES["parts"].sources[request.data][0]
+    ]
+    regions = car.regions(whole, layout)
+    window = window_size(request.size, layout)
+    placed = [over(regions, j, window) for j in range(len(layout))]
+    usable = [np.ones(len(whole), bool), *(shown for _, shown in placed)]
+    target, *rows = deal_cars(whole.groups, usable, request.seed)
+    names = image_names(whole)
+    sources = []
+    for j, name in enumerate(layout[: request.sources]):
+        if not len(rows[j]):
+            raise _too_few(whole, len(layout), name)
+        keys = [(request.seed, "window", name, names[row]) for row in rows[j]]
+        corners = jittered(placed[j][0][rows[j]], whole.size, window, request.size[0] // 32, keys)
+        sources.append(cut(whole.select(rows[j], name), corners, window))
+    return _in_styles(sources, styled), whole, target
+
+
+def _views(request: Request, styled: bool) -> tuple[tuple[Domain, ...], Domain, np.ndarray]:
+    whole = request.load()
+    if not ((whole.views >= 1) & (whole.views <= 16)).all():
+        raise InputError(
+            f"recipe 'views' needs the view number (1..16) of every image; in data {request.data!r} name "
+            "files <car>_<view>, or choose recipe 'parts'"
+        )
+    usable = [np.isin(whole.views, views) for views in (TARGET_VIEWS, *VIEWS.values())]
+    target, *rows = deal_cars(whole.groups, usable, request.seed)
+    names = list(VIEWS)[: request.sources]
+    for j, name in enumerate(names):
+        if not len(rows[j]):
+            raise _too_few(whole, len(VIEWS), name)
+    sources = [whole.select(rows[j], name) for j, name in enumerate(names)]
+    return _in_styles(sources, styled), whole, target
+
+
+def _chimeras(request: Request) -> tuple[tuple[Domain, ...], Domain, np.ndarray]:
+    whole = request.load()
+    sources = tuple(
+        replace(load_chimeras(part, request.size, request.data_dir, request.cache_dir), name=part)
+        for part in CHIMERAS[: request.sources]
+    )
+    return sources, whole, np.arange(len(whole))
+
+
+def _own(request: Request) -> tuple[tuple[Domain, ...], Domain, np.ndarray]:
+    sources, whole = own_domains(request.data_dir, request.sources, request.size, request.cache_dir)
+    return sources, whole, np.arange(len(whole))
+
+
+def _in_styles(sources: list[Domain], styled: bool) -> tuple[Domain, ...]:
+    if not styled:
+        return tuple(sources)
+    return tuple(
+        replace(source, images=style(source.images, source.masks))
+        for source, style in zip(sources, STYLES[: len(sources)], strict=True)
+    )
+
+
+def _too_few(whole: Domain, count: int, name: str) -> InputError:
+    return InputError(
+        f"data {whole.name!r} has {len(set(whole.groups.tolist()))} cars: too few for a target and {count} "
+        f"sources of different cars (source {name!r} is empty); use data with more cars"
+    )
+
+
+_PARTS = {"studio": (3, 1, 2, 4), "carvana": (3, 1, 2, 4), "carparts": (3, 1, 2, 4), "folder": (2, 1, 3, 4)}
+_ANY = {data: (3, 1, 2) for data in _PARTS}
+
+RECIPES: dict[str, Recipe] = {
+    "parts": Recipe(
+        "sources: windows over one part of other cars (3: front, cabin, rear; 2: left, right; 4: quadrants), "
+        "each source in its own style; target: whole cars",
+        _PARTS,
+        lambda request: _parts(request, styled=True),
+    ),
+    "parts-plain": Recipe(
+        "as parts, all sources in the target's style", _PARTS, lambda request: _parts(request, styled=False)
+    ),
+    "views": Recipe(
+        "sources: front views, rear views, side views; target: three-quarter views",
+        _ANY,
+        lambda request: _views(request, styled=False),
+    ),
+    "views-styled": Recipe(
+        "as views, each source in its own style", _ANY, lambda request: _views(request, styled=True)
+    ),
+    "chimeras": Recipe(
+        "objects that carry a true front, cabin or rear on a foreign body; target: whole cars",
+        {"studio": (3, 1, 2)},
+        _chimeras,
+    ),
+    "own": Recipe(
+        "sources: the folders sources/<name> of data_dir; target: its folder target", {"folder": ()}, _own
+    ),
+}
+
+
+def local_task(
+    data: str,
+    recipe: str = "parts",
+    sources: int = 0,
+    labels: int = 8,
+    seed: int = 0,
+    size: tuple[int, int] = (64, 96),
+    data_dir: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    extra: str = "",
+    without: str | Sequence[str] = (),
+) -> Task:
+    """J labelled sources and a target with ``labels`` labelled images, every split by car.
+
+    Target and sources show different cars. A quarter of the target's cars are for the test, an eighth
+    for validation; none of them is seen in training. The split depends on data, recipe and ``seed``
+    only: it is the same for every method, and the labelled images of ``labels = 4`` are among those
+    of 8. With J below the number of parts of a recipe, the first J sources are those of the full recipe.
+
+    Args:
+        data: ``studio``, ``carparts``, ``carvana`` or ``folder``.
+        recipe: a key of `RECIPES`.
+        sources: J; 0 is the recipe's own.
+        labels: labelled target images, 0 to all training images.
+        seed: of split and windows.
+        size: height and width of the target's images, multiples of 8.
+        data_dir: as in `load`.
+        cache_dir: as in `load`.
+        extra: sources to add, of ``useless`` (noise) and ``harmful`` (inverted masks), separated by spaces.
+        without: the recipe's sources to leave out, one name or several.
+
+    Raises:
+        InputError: unknown data or recipe, J the recipe does not give, too few cars, more labels than
+            training images, or as `load`.
+    """
+    check_data(data)
+    if recipe not in RECIPES:
+        raise InputError(f"unknown recipe {recipe!r}; choose from {', '.join(RECIPES)}")
+    number = RECIPES[recipe].number(recipe, data, sources)
+    request = Request(data, number, seed, check_working_size(size), data_dir, cache_dir)
+    made, whole, rows = RECIPES[recipe].make(request)
+    made = spoiled(left_out(made, without), extra, seed)
+    return Task(f"{data}/{recipe}", made, **divide(whole, rows, labels, seed))

@@ -1,0 +1,151 @@
+"""Own sources: one folder for each source and one for the target, or domains made in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from mstl.data import store
+from mstl.data.domain import Domain
+from mstl.data.readers import folder
+from mstl.data.readers.listing import existing_folder
+from mstl.data.splits import divide
+from mstl.data.task import Task
+from mstl.system.errors import InputError
+from mstl.system.tables import check_name
+
+_EXPECTED = "sources/<name>/ for each source and target/, each with images/ and masks/ of equal names"
+_TRAINING_VALIDATION_TEST = 3  # groups: one for each is the least
+
+
+def task_of(
+    sources: Mapping[str, str | Path | Domain],
+    target: str | Path | Domain,
+    labels: int = 8,
+    seed: int = 0,
+    size: tuple[int, int] = (64, 96),
+    cache_dir: str | Path | None = None,
+    name: str = "folder/own",
+) -> Task:
+    """A task of your own: J ≥ 1 sources by name and a target, split by group as in `local_task`.
+
+    Args:
+        sources: for each name a folder with ``images/`` and ``masks/``, or a `Domain`. Their order is kept.
+        target: likewise. A quarter of its groups are for the test, an eighth for validation.
+        labels: labelled target images, 0 to all training images.
+        seed: of the split.
+        size: height and width to which the images of folders are stretched, sources and target alike.
+            A `Domain` keeps its size; all sources must have one.
+        cache_dir: as in `load`.
+        name: of the task.
+
+    Raises:
+        InputError: no source, names alike, files that do not fit, sources of unequal size, an image that is
+            in a source and in the target, fewer than three groups in the target, or more labels than
+            training images.
+    """
+    _check_names(list(sources))
+    made = tuple(_domain(place, key, size, cache_dir) for key, place in sources.items())
+    if len({source.size for source in made}) > 1:
+        found = ", ".join(f"{source.name} {source.size}" for source in made)
+        raise InputError(f"all sources must have one height and width; got {found}: load them alike")
+    whole = _domain(target, "target", size, cache_dir)
+    check_target(whole)
+    check_apart(made, whole)
+    return Task(name, made, **divide(whole, np.arange(len(whole)), labels, seed))
+
+
+def own_domains(
+    data_dir: str | Path | None, number: int, size: tuple[int, int], cache_dir: str | Path | None
+) -> tuple[tuple[Domain, ...], Domain]:
+    """The first ``number`` sources under ``data_dir``, all where it is 0, and the target.
+
+    Raises:
+        InputError: fewer sources than that, or as `folders` and `task_of`.
+    """
+    places, target = folders(data_dir)
+    if not 0 <= number <= len(places):
+        raise InputError(
+            f"{Path(data_dir) / 'sources'} holds {len(places)} sources ({', '.join(places)}); got "
+            f"sources = {number}"
+        )
+    names = list(places)[: number or None]
+    made = tuple(_domain(places[name], name, size, cache_dir) for name in names)
+    whole = _domain(target, "target", size, cache_dir)
+    check_target(whole, target)
+    check_apart(made, whole)
+    return made, whole
+
+
+def folders(data_dir: str | Path | None) -> tuple[dict[str, Path], Path]:
+    """The folders ``sources/<name>``, in alphabetical order, and ``target``.
+
+    Raises:
+        InputError: one of them is missing, is a link that leads nowhere, or two sources have names alike.
+    """
+    if data_dir is None:
+        raise InputError(f"recipe 'own' needs data_dir: a folder with {_EXPECTED}")
+    path = existing_folder(data_dir, _EXPECTED)
+    place = existing_folder(path / "sources", _EXPECTED)
+    sources = {}
+    for folder_of in sorted(place.iterdir()):
+        if folder_of.is_symlink() and not folder_of.exists():
+            raise InputError(f"{folder_of} is a link that leads nowhere; mend or remove it")
+        if folder_of.is_dir() and not folder_of.name.startswith("."):
+            sources[check_name(folder_of.name, place)] = folder_of
+    if {"images", "masks"} & sources.keys():
+        raise InputError(
+            f"{place} holds images/ or masks/ itself; a single source, too, has a folder of its own: "
+            f"move them to {place / 'name'}"
+        )
+    if not sources:
+        raise InputError(f"{place} holds no folder; expected {_EXPECTED}")
+    _check_names(list(sources))
+    return sources, existing_folder(path / "target", _EXPECTED)
+
+
+def check_target(target: Domain, place: str | Path = "the target") -> None:
+    """Enough groups for training, validation and test, or an InputError that says what a group is."""
+    groups = sorted(set(target.groups.tolist()))
+    if len(groups) < _TRAINING_VALIDATION_TEST:
+        raise InputError(
+            f"{place}: {len(target)} images of {len(groups)} groups ({', '.join(groups)}); a split into "
+            f"training, validation and test needs {_TRAINING_VALIDATION_TEST} or more. Names alike up to the "
+            "last _ are one group (a_1, a_2): add images, or name the groups in groups.csv"
+        )
+
+
+def check_apart(sources: tuple[Domain, ...], target: Domain) -> None:
+    """No image is in a source and in the target, where its mask would be known in the test."""
+    known = {_content(target, i): i for i in range(len(target))}
+    for source in sources:
+        for i in range(len(source)):
+            content = _content(source, i)
+            if content in known and len(set(content)) > 1:  # blank images are no leak
+                raise InputError(
+                    f"source {source.name!r} and the target share an image (group "
+                    f"{source.groups[i]} there, {target.groups[known[content]]} here); keep it in one"
+                )
+
+
+def _content(domain: Domain, row: int) -> bytes:
+    return domain.images[row].cpu().numpy().tobytes()
+
+
+def _check_names(names: list[str]) -> None:
+    if not names:
+        raise InputError("a task needs at least one source; got none")
+    for one, other in combinations(names, 2):
+        if one.strip().casefold() == other.strip().casefold():
+            raise InputError(f"sources {one!r} and {other!r} have names alike; rename one of them")
+
+
+def _domain(
+    place: str | Path | Domain, name: str, size: tuple[int, int], cache_dir: str | Path | None
+) -> Domain:
+    made = place if isinstance(place, Domain) else store.domain(folder.listing(place), size, cache_dir)
+    return replace(made, name=name)

@@ -1,0 +1,1 @@
+"""What finished runs say: tables, intervals, figures and widgets of the book."""

@@ -1,0 +1,1 @@
+"""The comparison of many methods: tables, bars of success, words and figures."""

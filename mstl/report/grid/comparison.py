@@ -1,0 +1,357 @@
+"""The comparison of all methods as tables: who wins where, by how much, and which bars that reaches.
+
+Everything is a function of the tables in ``results/grid/<data>/``, as `mstl.report.results.load` reads them,
+with several data sets concatenated where one likes. Dice is in percent; differences are in points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from mstl.report.bootstrap import paired_difference, two_way_bootstrap
+from mstl.report.results import available, load, method_label
+from mstl.run.names import Setting, Variant
+from mstl.system.errors import InputError
+
+SETTING = ["data", "recipe", "sources", "labels", "profile"]
+TUNING_SEEDS = (100, 101, 102)  # their runs chose hyper-parameters, so they are never reported
+LITERAL, OURS, COMBINE = "mstl", "mstl_plus", "source_combine"
+DRAWS = 1000
+NOT_RUN = "not run"
+
+
+def family(variant: str) -> str:
+    """The method of a variant: ``dann`` of ``dann+mean_teacher=1+steps=900``."""
+    return Variant.parse(variant).method
+
+
+def at_equal_time(variant: str) -> bool:
+    """Whether a variant has steps of its own, given to it so that it trains as long as `OURS`."""
+    return Variant.parse(variant).steps is not None
+
+
+def is_rival(variant: str) -> bool:
+    """Whether a variant is neither ours (literal, best or ablated) nor the oracle, which sees all masks."""
+    return family(variant) not in (LITERAL, OURS, "oracle")
+
+
+def variant_label(variant: str) -> str:
+    """What tables and figures call a variant: ``source combine, mean teacher 1, 800 steps``."""
+    v = Variant.parse(variant)
+    spoken = [f"source {value}" if name == "source" else f"{name}={value}" for name, value in v.overrides]
+    if v.mean_teacher is not None:
+        spoken.append(f"mean teacher {v.mean_teacher:g}" if v.mean_teacher else "no mean teacher")
+    if v.steps is not None:
+        spoken.append(f"{v.steps} steps")
+    return ", ".join([method_label(v.method), *spoken])
+
+
+def is_ablation(variant: str, base: str = OURS) -> bool:
+    """Whether a variant is ``base`` with something else changed than its steps."""
+    return family(variant) == base and replace(Variant.parse(variant), steps=None) != Variant(base)
+
+
+def everything(folder: str, table: str) -> pd.DataFrame:
+    """``<folder>/<data>/<table>.csv`` of all data that have one.
+
+    Raises:
+        InputError: there is none.
+    """
+    names = available(folder)
+    if not names:
+        raise InputError(f"{folder} holds no results; fill it with `make sweep SWEEP=main`")
+    return pd.concat([load(folder, data, table) for data in names], ignore_index=True)
+
+
+def reported(table: pd.DataFrame, name: str = "the table") -> pd.DataFrame:
+    """The rows of seeds that are reported.
+
+    Raises:
+        InputError: no such row.
+    """
+    if not len(table):
+        raise InputError(f"{name} is empty; fill results/grid with `make sweep SWEEP=main`")
+    rows = table[~table["seed"].isin(TUNING_SEEDS)]
+    if not len(rows):
+        raise InputError(f"{name} holds the seeds of the tuning only; run `make sweep SWEEP=main`")
+    return rows
+
+
+def choose(
+    table: pd.DataFrame,
+    recipe: str,
+    labels: int,
+    sources: int | None = None,
+    data: str | None = None,
+) -> pd.DataFrame:
+    """The rows of one setting; none where it was not run.
+
+    Raises:
+        InputError: an empty table, or rows of several settings.
+    """
+    rows = reported(table)
+    rows = rows[(rows["recipe"] == recipe) & (rows["labels"] == labels)]
+    for column, value in (("sources", sources), ("data", data)):
+        rows = rows if value is None else rows[rows[column] == value]
+    for column in ("data", "sources", "profile"):
+        found = sorted(rows[column].unique())
+        if len(found) > 1:
+            raise InputError(f"{recipe} with {labels} labels has several {column}: {found}; choose one")
+    return rows
+
+
+def summarise(cars: pd.DataFrame, draws: int = DRAWS) -> pd.DataFrame:
+    """One row a setting and variant: ``dice`` and its interval ``low``, ``high``, ``sd`` over ``seeds``.
+
+    Columns: `SETTING`, method, dice, low, high, sd (all in percent), seeds.
+    """
+    rows = []
+    for key, scores in reported(cars, "cars").groupby([*SETTING, "method"], sort=True):
+        interval = two_way_bootstrap(scores, draws=draws)
+        per_seed = scores.groupby("seed")["dice"].mean()
+        numbers = {"dice": interval.mean, "low": interval.low, "high": interval.high, "sd": per_seed.std()}
+        row = dict(zip([*SETTING, "method"], key, strict=True))
+        rows.append(row | {name: 100 * value for name, value in numbers.items()} | {"seeds": len(per_seed)})
+    return pd.DataFrame(rows)
+
+
+def setting_table(
+    cars: pd.DataFrame,
+    runs: pd.DataFrame,
+    recipe: str,
+    labels: int,
+    sources: int | None = None,
+    data: str | None = None,
+) -> pd.DataFrame:
+    """Every variant of one setting, for readers: Dice with its interval, cost, seeds; the best last.
+
+    A setting without runs is a table with one row, ``not run``.
+
+    Raises:
+        InputError: an empty table, or several settings at once.
+    """
+    chosen = choose(cars, recipe, labels, sources, data)
+    if not len(chosen):
+        return pd.DataFrame({"Dice %": [np.nan], "seeds": [0]}, index=pd.Index([NOT_RUN], name="method"))
+    table = summarise(chosen).set_index("method").sort_values("dice")
+    spent = choose(runs, recipe, labels, sources, data).groupby("method")
+    spent = spent[["seconds", "steps", "parameters"]].mean().reindex(table.index)
+    result = pd.DataFrame(
+        {
+            "Dice %": table["dice"].round(1),
+            "95 % interval": [
+                f"{a:.1f} to {b:.1f}" for a, b in zip(table["low"], table["high"], strict=True)
+            ],
+            "sd over seeds": table["sd"].round(1),
+            "seconds": spent["seconds"].round(0).astype("Int64"),
+            "steps": spent["steps"].round(0).astype("Int64"),
+            "parameters": spent["parameters"].round(0).astype("Int64"),
+            "seeds": table["seeds"],
+            "equal time": ["yes" if at_equal_time(method) else "" for method in table.index],
+        }
+    )
+    return result.rename(index=variant_label)
+
+
+def best_rival(cars: pd.DataFrame, ours: str = OURS, among: Iterable[str] | None = None) -> str | None:
+    """The variant with the highest Dice in one setting among the rivals, or among the methods named.
+
+    All variants take part: more steps, mean teacher, tuned weights. The choice is made on the test scores,
+    *after* the fact, which favours the rival. Variants are compared on the seeds they share with ``ours``,
+    so that a missing seed makes none of them look better.
+
+    Args:
+        cars: scores of one setting.
+        ours: the variant they will be compared with.
+        among: methods, ``("source_combine",)``; every rival where open.
+
+    Returns:
+        The variant, or None where no rival was run.
+    """
+    table = _by_seed(cars)
+    families = None if among is None else set(among)
+    rivals = [v for v in table if is_rival(v) and (families is None or family(v) in families)]
+    if not rivals:
+        return None
+    relative = table[rivals].sub(table[ours], axis=0) if ours in table else table[rivals]
+    means = relative.mean().dropna()
+    return means.idxmax() if len(means) else table[rivals].mean().idxmax()
+
+
+def is_single_source(variant: str) -> bool:
+    """Whether a variant is a network that saw one of several sources only."""
+    return family(variant) == "source_only" and "source" in dict(Variant.parse(variant).overrides)
+
+
+def best_single_source(cars: pd.DataFrame, ours: str = OURS) -> str | None:
+    """The best of the networks that saw one source each, named after the fact; None where none was run."""
+    return best_rival(cars[cars["method"].map(is_single_source).astype(bool)], ours)
+
+
+def top_rivals(cars: pd.DataFrame, number: int = 5, ours: str = OURS) -> list[str]:
+    """The ``number`` best rivals of one setting, one variant of each method, the best first."""
+    families = {family(v) for v in cars["method"].unique() if is_rival(v)}
+    best = [variant for name in families if (variant := best_rival(cars, ours, (name,)))]
+    means = _by_seed(cars)[best].mean() if best else pd.Series(dtype=float)
+    return list(means.sort_values(ascending=False).index[:number])
+
+
+def against_best(
+    cars: pd.DataFrame, pick: Callable[[pd.DataFrame], str | None] = best_rival, draws: int = DRAWS
+) -> pd.DataFrame:
+    """`paired` difference of `OURS` to the variant that ``pick`` names in each setting, column ``rival``."""
+    rows = []
+    for _, scores in reported(cars, "cars").groupby(SETTING, sort=True):
+        rival = pick(scores)
+        if rival is not None and OURS in set(scores["method"]):
+            rows.append(paired(scores, OURS, rival, draws).assign(rival=rival))
+    columns = [*SETTING, "difference", "low", "high", "seeds", "dropped", "note", "rival"]
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
+
+
+def gap_closed(dice: float, target_only: float, oracle: float) -> float:
+    r"""Share of the gap between the references that a method closes, in percent.
+
+    .. math:: 100\, (d - d_{target\ only}) / (d_{oracle} - d_{target\ only})
+
+    nan where the oracle is not above target only: there is no gap.
+    """
+    return 100 * (dice - target_only) / (oracle - target_only) if oracle > target_only else float("nan")
+
+
+def gap_of(cars: pd.DataFrame, method: str = OURS) -> float:
+    """`gap_closed` by a method in one setting, on the seeds all three share; nan where one was not run."""
+    table = _by_seed(cars)
+    names = [method, "target_only", "oracle"]
+    if not set(names) <= set(table) or table[names].dropna().empty:
+        return float("nan")
+    return gap_closed(*table[names].dropna().mean())
+
+
+def paired(cars: pd.DataFrame, first: str, second: str, draws: int = DRAWS) -> pd.DataFrame:
+    """Dice of ``first`` minus Dice of ``second`` in every setting, in points, with its paired interval.
+
+    Columns: `SETTING`, difference, low, high, seeds (that both have), dropped (that only one has), note.
+    A side that was not run leaves the numbers empty, and the note says so.
+    """
+    rows = [
+        dict(zip(SETTING, key, strict=True)) | _difference(*_sides(scores, first, second), draws)
+        for key, scores in reported(cars, "cars").groupby(SETTING, sort=True)
+    ]
+    return pd.DataFrame(rows)
+
+
+def per_car_differences(cars: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+    """One row a setting, seed and car that both methods scored: ``difference`` of Dice in points."""
+    keys = [*SETTING, "seed", "car"]
+    sides = _sides(reported(cars, "cars"), first, second)
+    both = sides[0].merge(sides[1], on=keys, suffixes=("_first", "_second"), validate="one_to_one")
+    both["difference"] = 100 * (both["dice_first"] - both["dice_second"])
+    return both[[*keys, "difference"]].sort_values([*SETTING, "difference"], ignore_index=True)
+
+
+def ablation(cars: pd.DataFrame, base: str = OURS, draws: int = DRAWS) -> pd.DataFrame:
+    """What each change does to ``base``: Dice of the variant minus Dice of ``base``, paired, by setting.
+
+    A change that costs points removes something useful. Rows with more steps only are no change of the
+    method and left out.
+
+    Columns: `SETTING`, change, difference, low, high, seeds, dropped, note.
+    """
+    rows = []
+    for key, scores in reported(cars, "cars").groupby(SETTING, sort=True):
+        for variant in sorted(scores["method"].unique()):
+            if is_ablation(variant, base):
+                result = _difference(*_sides(scores, variant, base), draws)
+                change = {"change": Variant.parse(variant).change}
+                rows.append(dict(zip(SETTING, key, strict=True)) | change | result)
+    columns = [*SETTING, "change", "difference", "low", "high", "seeds", "dropped", "note"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def robustness(cars: pd.DataFrame, methods: Sequence[str] | None = None, draws: int = DRAWS) -> pd.DataFrame:
+    """What a bad source costs each method: Dice with it minus Dice without, on the same cars, in points.
+
+    Columns: data, recipe (without the extra sources), labels, profile, extra, method, difference, low, high,
+    seeds, dropped, note.
+    """
+    rows = []
+    keys = ["data", "labels", "profile", "recipe", "method"]
+    groups = dict(list(reported(cars, "cars").groupby(keys, sort=True)))
+    for data, labels, profile, recipe, method in groups:
+        setting = Setting.parse(recipe)
+        if setting.extra and (methods is None or method in methods):
+            clean = str(replace(setting, extra=()))
+            without = groups.get((data, labels, profile, clean, method), cars.iloc[:0])
+            key = {"data": data, "recipe": clean, "labels": labels, "profile": profile}
+            key |= {"extra": " ".join(setting.extra), "method": method}
+            rows.append(key | _difference(groups[data, labels, profile, recipe, method], without, draws))
+    columns = ["data", "recipe", "labels", "profile", "extra", "method", "difference", "low", "high"]
+    return pd.DataFrame(rows, columns=[*columns, "seeds", "dropped", "note"])
+
+
+def main_settings(cars: pd.DataFrame, labels: Sequence[int] = (0, 4, 8)) -> list[tuple[str, int]]:
+    """(recipe, labels) of the settings with a recipe's own sources, none added and none left out."""
+    rows = reported(cars, "cars")
+    there = rows[rows["labels"].isin(labels)][["recipe", "labels"]].drop_duplicates()
+    pairs = sorted(there.itertuples(index=False, name=None))
+    return [(recipe, number) for recipe, number in pairs if Setting.parse(recipe).plain]
+
+
+def label_budget(cars: pd.DataFrame, recipe: str, methods: Sequence[str] | None = None) -> pd.DataFrame:
+    """Rows of `summarise` for one recipe at every number of labels."""
+    rows = reported(cars, "cars")
+    rows = rows[rows["recipe"] == recipe]
+    rows = rows if methods is None else rows[rows["method"].isin(methods)]
+    return summarise(rows) if len(rows) else _nothing()
+
+
+def source_numbers(
+    cars: pd.DataFrame, recipe: str, labels: int, methods: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Rows of `summarise` for one recipe with every number J of sources, none added and none left out."""
+    rows = reported(cars, "cars")
+    plain = rows["recipe"].map(lambda text: replace(Setting.parse(text), sources=0) == Setting(recipe))
+    plain = plain.astype(bool)
+    rows = rows[plain & (rows["labels"] == labels)]
+    rows = rows if methods is None else rows[rows["method"].isin(methods)]
+    # `parts` and `parts-3` are the same setting where three is the recipe's own number.
+    rows = rows.sort_values("recipe").drop_duplicates(["data", "sources", "profile", "method", "seed", "car"])
+    return summarise(rows.assign(recipe=recipe)) if len(rows) else _nothing()
+
+
+def _nothing() -> pd.DataFrame:
+    return pd.DataFrame(columns=[*SETTING, "method", "dice", "low", "high", "sd", "seeds"])
+
+
+def _by_seed(cars: pd.DataFrame) -> pd.DataFrame:
+    """Mean Dice, seeds as rows and variants as columns; cars weigh alike."""
+    return cars.pivot_table(index="seed", columns="method", values="dice", aggfunc="mean")
+
+
+def _sides(cars: pd.DataFrame, first: str, second: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return cars[cars["method"] == first], cars[cars["method"] == second]
+
+
+def _difference(first: pd.DataFrame, second: pd.DataFrame, draws: int = DRAWS) -> dict[str, object]:
+    """Mean paired difference in points, its interval, and how many seeds it rests on."""
+    seeds = set(first["seed"]), set(second["seed"])
+    shared, alone = seeds[0] & seeds[1], seeds[0] ^ seeds[1]
+    row = {"difference": np.nan, "low": np.nan, "high": np.nan, "seeds": len(shared), "dropped": len(alone)}
+    if not shared:
+        return row | {"note": NOT_RUN}
+    try:
+        interval = paired_difference(
+            first[first["seed"].isin(shared)], second[second["seed"].isin(shared)], draws=draws
+        )
+    except ValueError as error:
+        names = " and ".join(sorted({*first["method"], *second["method"]}))
+        where = ", ".join(sorted({*first["recipe"], *second["recipe"]}))
+        raise InputError(f"{names} on {where}: {error}; run both again on the same data") from None
+    values = {"difference": interval.mean, "low": interval.low, "high": interval.high}
+    note = f"{len(alone)} seeds on one side only" if alone else ""
+    return row | {name: 100 * value for name, value in values.items()} | {"note": note}

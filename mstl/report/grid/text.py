@@ -1,0 +1,110 @@
+"""The tables of the comparison in words, computed, so that they are true whatever the numbers say."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from mstl.report.bootstrap import Interval
+from mstl.report.grid.comparison import NOT_RUN, family, reported, variant_label
+from mstl.report.results import verdict
+from mstl.run.config import PROFILES
+
+
+def for_readers(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of differences with its interval in one column and without empty columns."""
+    shown = table.copy()
+    for column in ("rival", "method"):
+        if column in shown:
+            shown[column] = shown[column].map(variant_label)
+    interval = [f"{a:+.1f} to {b:+.1f}" for a, b in zip(shown["low"], shown["high"], strict=True)]
+    shown.insert(shown.columns.get_loc("low"), "95 % interval", interval)
+    shown.loc[shown["difference"].isna(), "95 % interval"] = NOT_RUN
+    shown = shown.drop(columns=["low", "high", "profile"], errors="ignore").round(1)
+    empty = [c for c in ("note", "dropped", "time", "gap_closed") if c in shown and not _says(shown[c])]
+    return shown.drop(columns=empty).set_index(shown.columns[0])
+
+
+FEW = 3  # an interval from fewer seeds knows nothing of how runs differ, and is called no verdict
+
+
+def difference_lines(table: pd.DataFrame, subject: str, reference: str) -> str:
+    """A Markdown list with a verdict for each row of differences: better, worse or not distinguishable.
+
+    Rows with fewer than `FEW` seeds say so.
+
+    Args:
+        table: rows of `mstl.report.grid.comparison.paired`, ``against_best``, ``ablation`` or ``robustness``.
+        subject: what is compared; a column's name in braces, ``"{method}"``, stands for its value.
+        reference: what it is compared with, likewise.
+    """
+    lines = []
+    for row in table.dropna(subset=["difference"]).to_dict("records"):
+        row |= {name: variant_label(row[name]) for name in ("rival", "method") if name in row}
+        interval = Interval(*(row[name] / 100 for name in ("difference", "low", "high")))
+        where = f"{row['data']}/{row['recipe']}, {row['labels']} labels"
+        line = verdict(f"{where}: {subject.format(**row)}", reference.format(**row), interval)
+        few = f" *({row['seeds']} of at least {FEW} seeds: provisional)*" if row["seeds"] < FEW else ""
+        lines.append(line + few)
+    return "\n".join(lines) or f"* {NOT_RUN}"
+
+
+def ablation_lines(table: pd.DataFrame) -> str:
+    """A Markdown list with a line for each setting of an ablation: which changes cost points, which win some.
+
+    Args:
+        table: rows of `mstl.report.grid.comparison.ablation`.
+    """
+    lines = []
+    shown = table.dropna(subset=["difference"]).sort_values("difference")
+    for (data, recipe, labels), rows in shown.groupby(["data", "recipe", "labels"], sort=True):
+        enough = rows["seeds"] >= FEW
+        kinds = {
+            "costs points": (rows["high"] < 0) & enough,
+            "wins points": (rows["low"] > 0) & enough,
+            "not distinguishable": (rows["low"] <= 0) & (rows["high"] >= 0) & enough,
+            f"fewer than {FEW} seeds, so no verdict": ~enough,
+        }
+        found = []
+        for kind, chosen in kinds.items():
+            named = zip(rows[chosen]["change"], rows[chosen]["difference"], strict=True)
+            if chosen.any():
+                found.append(f"**{kind}**: " + ", ".join(f"`{c}` ({d:+.1f})" for c, d in named))
+        lines.append(f"* {data}/{recipe}, {labels} labels: " + "; ".join(found))
+    return "\n".join(lines) or f"* {NOT_RUN}"
+
+
+def describe(runs: pd.DataFrame) -> str:
+    """One paragraph of Markdown: what the grid holds."""
+    rows = reported(runs, "runs")
+    settings = rows[["data", "recipe", "labels"]].drop_duplicates()
+    profiles = "; ".join(_size(name) for name in sorted(rows["profile"].unique()))
+
+    def listed(column: str) -> str:
+        return ", ".join(map(str, sorted(rows[column].unique())))
+
+    return (
+        f"**{len(rows)} runs** on {listed('data')}: {len(settings)} settings, "
+        f"{rows['method'].map(family).nunique()} methods in {rows['method'].nunique()} variants, "
+        f"seeds {listed('seed')}, labels {listed('labels')}, profile {profiles}. "
+        f"Computed on {listed('device')}, from commit {listed('commit')}. "
+        "Made by `make sweep`; what it trains is written in `workflow/sweeps/`."
+    )
+
+
+def missing(runs: pd.DataFrame) -> pd.DataFrame:
+    """Settings in which methods were run with unequal numbers of seeds: who has fewer than the most."""
+    seeds = reported(runs, "runs").groupby(["data", "recipe", "labels", "method"])["seed"].nunique()
+    most = seeds.groupby(level=["data", "recipe", "labels"]).transform("max")
+    table = pd.DataFrame({"seeds": seeds, "of": most})[seeds < most]
+    return table.rename(index=variant_label, level="method").reset_index()
+
+
+def _size(profile: str) -> str:
+    if profile not in PROFILES:
+        return f"`{profile}`"
+    known = PROFILES[profile]
+    return f"`{profile}` ({known.size[0]}×{known.size[1]} pixels, {known.width} channels at full resolution)"
+
+
+def _says(column: pd.Series) -> bool:
+    return bool((column.notna() & (column != "") & (column != 0)).any())

@@ -1,0 +1,291 @@
+"""Figures of the notebooks, drawn with Matplotlib and seaborn in one look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from torch import Tensor
+
+from mstl.data.augment import to_float
+from mstl.data.domain import Domain
+from mstl.data.task import Task
+from mstl.report.bootstrap import Interval, two_way_bootstrap
+from mstl.report.results import method_label as label
+from mstl.run.inference import load_method
+from mstl.run.names import Variant
+
+# Okabe & Ito's palette: eight colours that people with any colour vision can tell apart.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#555555")
+MASK_COLOUR = np.array((0.90, 0.62, 0.0))
+# Front, cabin, rear, wheels, glass, lights, mirrors, and the foreign body of a chimera.
+PART_COLOURS = ("#0072B2", "#009E73", "#E69F00", "#444444", "#56B4E9", "#F0E442", "#CC79A7", "#B0B0B0")
+
+# References grey, rivals from amber to brown, ours blue; in the order of the tables.
+METHOD_COLOURS = {
+    "target_only": PALETTE[7],
+    "source_only": "#9a9a9a",
+    "source_combine": PALETTE[1],
+    "pooled_ensemble": "#a87900",
+    "dann": PALETTE[5],
+    "dann_per_source": "#f2a26b",
+    "mdan_hard": "#8c2d04",
+    "mdan_soft": "#c98b6b",
+    "m3sda": "#7a5c00",
+    "mfsan": "#e8743b",
+    "dctn": "#5c3317",
+    "consistency": "#d4b25e",
+    "mstl": PALETTE[4],
+    "mstl_plus": PALETTE[0],
+    "oracle": "#111111",
+}
+
+
+def style() -> None:
+    """The look of every figure: white, light grid, readable at the width of a page and in print."""
+    sns.set_theme(
+        context="notebook",
+        style="whitegrid",
+        palette=PALETTE,
+        rc={
+            "figure.dpi": 110,
+            "figure.constrained_layout.use": True,
+            "figure.facecolor": "white",
+            "axes.titlesize": 11,
+            "axes.labelsize": 10,
+            "grid.color": "#e6e6e6",
+            "axes.edgecolor": "#bbbbbb",
+            "legend.frameon": False,
+            "font.size": 10,
+        },
+    )
+
+
+def order(methods: Sequence[str]) -> list[str]:
+    """Methods in the order of the tables: references from below, rivals, ours, the oracle last."""
+    known = [name for name in METHOD_COLOURS if name != "oracle"]
+
+    def rank(method: str) -> tuple[bool, int, str]:
+        name = Variant.parse(method).method
+        return name == "oracle", known.index(name) if name in known else len(known), method
+
+    return sorted(set(methods), key=rank)
+
+
+def colour(method: str) -> str:
+    """The colour of a method, the same in every figure."""
+    return METHOD_COLOURS.get(Variant.parse(method).method, PALETTE[3])
+
+
+def to_picture(image: Tensor) -> np.ndarray:
+    """uint8 (3, h, w) as uint8 (h, w, 3) for ``imshow``."""
+    return image.permute(1, 2, 0).cpu().numpy()
+
+
+def overlay(image: Tensor, mask: Tensor, strength: float = 0.5) -> np.ndarray:
+    """An image with its mask in amber: float (h, w, 3) in [0, 1]."""
+    picture = to_picture(image) / 255
+    weight = strength * mask.squeeze(0).cpu().numpy()[..., None].astype(float)
+    return picture * (1 - weight) + MASK_COLOUR * weight
+
+
+def from_network(image: Tensor) -> np.ndarray:
+    """A network's input, float (3, h, w) in [-2, 2], as float (h, w, 3) in [0, 1]."""
+    return (image.detach().permute(1, 2, 0).float().cpu().numpy() / 4 + 0.5).clip(0, 1)
+
+
+def part_overlay(image: Tensor, parts: Tensor, strength: float = 0.75) -> np.ndarray:
+    """An image with its part map in `PART_COLOURS`: float (h, w, 3) in [0, 1]; part 0 stays as it is."""
+    colours = np.array([(0.0, 0.0, 0.0), *map(to_rgb, PART_COLOURS)])
+    index = parts.squeeze(0).cpu().numpy()
+    weight = strength * (index > 0)[..., None]
+    return to_picture(image) / 255 * (1 - weight) + colours[index] * weight
+
+
+def framed(picture: np.ndarray, colour: str, width: int = 3) -> np.ndarray:
+    """A picture (h, w, 3), uint8 or float, with a coloured frame drawn over its edge: float in [0, 1]."""
+    scale = 255 if picture.dtype == np.uint8 else 1
+    result = np.empty(picture.shape)
+    result[:] = to_rgb(colour)
+    inside = (slice(width, -width), slice(width, -width))
+    result[inside] = picture[inside] / scale
+    return result
+
+
+def mosaic(pictures: Sequence[np.ndarray], columns: int, gap: int = 3) -> np.ndarray:
+    """Pictures (h, w, 3) of one size, uint8 or float, as one picture with white between: float in [0, 1]."""
+    height, width = pictures[0].shape[:2]
+    rows = -(-len(pictures) // columns)
+    result = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, 3))
+    for i, picture in enumerate(pictures):
+        y, x = i // columns * (height + gap), i % columns * (width + gap)
+        result[y : y + height, x : x + width] = picture / (255 if picture.dtype == np.uint8 else 1)
+    return result
+
+
+def legend(names: Sequence[str], colours: Sequence[str], figure: Figure, columns: int = 8) -> None:
+    """Coloured squares with names below a figure of pictures."""
+    squares = [Patch(color=colour, label=name) for name, colour in zip(names, colours, strict=False)]
+    figure.legend(handles=squares, loc="outside lower center", ncols=min(columns, len(squares)), fontsize=9)
+
+
+def picture_grid(pictures: Sequence[Sequence[np.ndarray]], rows: Sequence[str], width: float = 9.0) -> Figure:
+    """Rows of pictures with a name at the left of each row."""
+    columns = max(len(row) for row in pictures)
+    heights = [row[0].shape[0] / row[0].shape[1] for row in pictures]
+    figure, axes = plt.subplots(
+        len(pictures),
+        columns,
+        figsize=(width, width / columns * sum(heights) * 1.06),
+        squeeze=False,
+        gridspec_kw={"height_ratios": heights},
+    )
+    for row_axes, row, name in zip(axes, pictures, rows, strict=True):
+        for ax in row_axes:
+            ax.set_xticks([])
+            ax.set_yticks([])
+            sns.despine(ax=ax, left=True, bottom=True)
+        for ax, picture in zip(row_axes, row, strict=False):
+            ax.imshow(picture)
+        row_axes[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    return figure
+
+
+def domain_montage(task: Task, columns: int = 8, masks: bool = True, seed: int = 0) -> Figure:
+    """A row of random images for every source and for the target, masks in amber."""
+    target = task.unlabelled or task.labelled
+    rows = [sample(domain, columns, seed, masks) for domain in (*task.sources, target)]
+    return picture_grid(rows, [*(source.name for source in task.sources), "target"])
+
+
+def sample(domain: Domain, count: int, seed: int = 0, masks: bool = True) -> list[np.ndarray]:
+    """Random images of a domain as pictures, masks in amber."""
+    chosen = np.random.default_rng(seed).choice(len(domain), min(count, len(domain)), replace=False)
+    strength = 0.5 if masks else 0.0
+    return [overlay(domain.images[i], domain.masks[i], strength) for i in chosen]
+
+
+def dice_intervals(images: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Mean Dice of every method with its 95 % interval over seeds and cars; one dot a seed."""
+    ax = ax or plt.subplots(figsize=(7, 0.6 + 0.5 * images["method"].nunique()))[1]
+    methods = order(images["method"])
+    for y, method in enumerate(reversed(methods)):
+        scores = images[images["method"] == method]
+        interval = two_way_bootstrap(scores)
+        ax.plot([interval.low, interval.high], [y, y], color=colour(method), lw=3, solid_capstyle="round")
+        ax.plot(interval.mean, y, "o", color=colour(method), ms=9, mec="white", mew=1.5, zorder=3)
+        per_seed = scores.groupby("seed")["dice"].mean()
+        ax.plot(per_seed, np.full(len(per_seed), y - 0.25), "|", color=colour(method), ms=8, mew=2)
+        _name_value(ax, f"{interval.mean:.3f}", interval.mean, y)
+    ax.set_yticks(range(len(methods)), [label(m) for m in reversed(methods)])
+    ax.set_ylim(-0.7, len(methods) - 0.4)
+    ax.set_xlabel("Dice, mean over test images")
+    ax.grid(axis="y", visible=False)
+    return ax
+
+
+def part_recall_heatmap(images: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Recall of every part (columns) by every method (rows)."""
+    parts = [c for c in images.columns if c.startswith("recall_") and images[c].notna().any()]
+    table = images.groupby("method")[parts].mean().loc[order(images["method"])]
+    table.index = [label(m) for m in table.index]
+    table.columns = [c.removeprefix("recall_") for c in table.columns]
+    ax = ax or plt.subplots(figsize=(9, 0.9 + 0.45 * len(table)))[1]
+    low = np.floor(table.min(axis=None) * 20) / 20
+    few = len(parts) <= 10  # numbers of eighteen parts would run into each other
+    bar = {"label": "recall"}
+    sns.heatmap(table, annot=few, fmt=".2f", cmap="cividis", vmin=low, vmax=1, ax=ax, cbar_kws=bar)
+    ax.tick_params(axis="y", rotation=0)
+    ax.set_xlabel("")
+    return ax
+
+
+def curves(table: pd.DataFrame, column: str, ax: Axes, ylabel: str) -> Axes:
+    """One log column over the steps: a line a method, a band from the lowest to the highest seed."""
+    present = table.dropna(subset=[column]) if column in table else table.iloc[:0]
+    for method in order(present["method"]):
+        by_step = present[present["method"] == method].groupby("step")[column]
+        ax.plot(by_step.mean(), color=colour(method), label=label(method))
+        ax.fill_between(
+            by_step.mean().index, by_step.min(), by_step.max(), color=colour(method), alpha=0.2, lw=0
+        )
+    ax.set(xlabel="step", ylabel=ylabel)
+    return ax
+
+
+def has_parts(images: pd.DataFrame) -> bool:
+    """Whether the scores hold the recall of parts."""
+    return any(c.startswith("recall_") and images[c].notna().any() for c in images)
+
+
+def difference_intervals(differences: Mapping[str, Interval], ax: Axes | None = None) -> Axes:
+    """Paired differences to each reference, in Dice points, with a line at zero."""
+    ax = ax or plt.subplots(figsize=(7, 0.8 + 0.5 * len(differences)))[1]
+    for y, (method, difference) in enumerate(reversed(differences.items())):
+        low, mean, high = (100 * v for v in (difference.low, difference.mean, difference.high))
+        ax.plot([low, high], [y, y], color=colour(method), lw=3, solid_capstyle="round")
+        ax.plot(mean, y, "o", color=colour(method), ms=9, mec="white", mew=1.5, zorder=3)
+        ax.annotate(
+            f"{mean:+.1f}", (mean, y), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=9
+        )
+    ax.axvline(0, color="#555555", lw=1)
+    ax.set_yticks(range(len(differences)), [f"against {label(m)}" for m in reversed(differences)])
+    ax.set_ylim(-0.5, len(differences) - 0.4)
+    ax.set_xlabel("difference in Dice points")
+    ax.grid(axis="y", visible=False)
+    return ax
+
+
+def time_against_dice(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """One dot a run: seconds of training against Dice on the test cars."""
+    ax = ax or plt.subplots(figsize=(6.5, 3.2))[1]
+    for method in order(runs["method"]):
+        chosen = runs[runs["method"] == method]
+        ax.plot(
+            chosen["seconds"],
+            chosen["dice"],
+            "o",
+            color=colour(method),
+            ms=8,
+            mec="white",
+            label=label(method),
+        )
+    ax.set(xlabel="seconds of training", ylabel="Dice on test cars", xlim=(0, None))
+    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))  # inside, its dots would pass for runs
+    return ax
+
+
+def best_and_worst(folder: Path, task: Task, images: pd.DataFrame, columns: int = 4) -> Figure:
+    """The best, the middle and the worst test images of a run, prediction in amber, true outline in blue."""
+    method, test = load_method(folder), task.test
+    ranking = images.reset_index(drop=True)["dice"].sort_values(ascending=False).index.to_numpy()
+    middle = (len(ranking) - columns) // 2
+    rows = {
+        "best": ranking[:columns],
+        "middle": ranking[middle : middle + columns],
+        "worst": ranking[-columns:],
+    }
+    figure, axes = plt.subplots(3, columns, figsize=(9, 4.8), squeeze=False)
+    for row_axes, (name, chosen) in zip(axes, rows.items(), strict=True):
+        with torch.no_grad():
+            predicted = method.predict(to_float(test.images[chosen])) > 0
+        for ax, index, mask in zip(row_axes, chosen, predicted, strict=True):
+            ax.imshow(overlay(test.images[index], mask))
+            ax.contour(test.masks[index, 0], levels=[0.5], colors=[PALETTE[0]], linewidths=1.2)
+            ax.set_title(f"{images['dice'].iloc[index]:.3f}", fontsize=9)
+            ax.set(xticks=[], yticks=[])
+        row_axes[0].set_ylabel(name)
+    return figure
+
+
+def _name_value(ax: Axes, text: str, x: float, y: float) -> None:
+    ax.annotate(text, (x, y), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=9)

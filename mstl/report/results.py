@@ -1,0 +1,378 @@
+"""From run folders to the small tidy tables that every figure of the book is drawn from."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mstl.report.bootstrap import Interval, two_way_bootstrap
+from mstl.run.names import Setting, Variant
+from mstl.system.errors import InputError
+from mstl.system.files import replacing
+from mstl.system.progress import progress
+from mstl.system.tables import read_csv, to_cells
+
+# Columns besides the keys that every table of this name has.
+COLUMNS = {
+    "runs": ("dice", "iou", "seconds"),
+    "images": ("car", "dice", "iou"),
+    "cars": ("car", "dice", "iou"),
+}
+COLUMNS |= {"curves": ("step", "progress", "seconds")}
+# Names that may look like numbers: 12e4567 is a commit.
+TEXT = dict.fromkeys(("commit", "data_fingerprint"), str)
+RUN_KEYS = ["data", "recipe", "sources", "method", "labels", "seed", "profile"]
+
+
+def collect(runs: str = "runs", out: str = "results") -> list[Path]:
+    """Gather every finished run below ``runs`` into ``<out>/<data>/{runs,images,curves}.csv``.
+
+    * ``runs.csv``: one row a run, its scores and where they came from, and what its recipe and method are put
+      together from (`name_columns`).
+    * ``images.csv``: one row a run and test image, with the recall of each part.
+    * ``curves.csv``: one row a run and log point.
+
+    Runs without a manifest are unfinished and left out; the count is printed.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: no finished run, or a run folder that cannot be read.
+    """
+    read = [_read_run(folder) for folder in _finished(runs)]
+    written = []
+    for data in sorted({run["data"] for run, _, _ in read}):
+        chosen = [entry for entry in read if entry[0]["data"] == data]
+        keys = [{name: run[name] for name in RUN_KEYS} for run, _, _ in chosen]
+        tables = {
+            "runs": pd.DataFrame([run for run, _, _ in chosen]),
+            "images": _stack(keys, [images for _, images, _ in chosen]),
+            "curves": _stack(keys, [curves for _, _, curves in chosen]),
+        }
+        written += _write(tables, Path(out) / data, "%.5g")
+    print(f"{len(read)} finished runs{_left_out(_unfinished(runs), 'unfinished')}", flush=True)
+    return written
+
+
+def collect_compact(
+    runs: str = "runs-grid", out: str = "results/grid", wanted: Collection[str] | None = None
+) -> list[Path]:
+    """Gather many runs into small tables, ``<out>/<data>/{runs,cars,curves}.csv``.
+
+    * ``runs.csv``: as of `collect`, each with a number ``run``.
+    * ``cars.csv``: one row a run and test car: the means over the car's images of Dice, IoU and the recall of
+      each part (of those images that show it).
+    * ``curves.csv``: one row a run and log point.
+
+    The last two name a run by its number; `load` puts the keys back.
+
+    Args:
+        runs: folder of all runs.
+        out: folder of the tables.
+        wanted: the runs of a sweep, as ``<data>/<setting>/<variant>/labels-<n>/seed-<s>``; others are left
+            out, and their number is printed. None takes all.
+
+    Raises:
+        InputError: no finished run, or a run folder that cannot be read.
+    """
+    found = _finished(runs)
+    chosen = [f for f in found if wanted is None or f.relative_to(runs).as_posix() in wanted]
+    if not chosen:
+        raise InputError(f"none of the {len(found)} finished runs below {runs} belongs to the sweep")
+    by_data: dict[str, list[tuple]] = {}
+    for folder in progress(chosen, len(chosen), "Reading runs"):
+        entry = _read_run(folder)
+        by_data.setdefault(entry[0]["data"], []).append(entry)
+    written = []
+    for data, entries in sorted(by_data.items()):
+        keys = [{"run": number} for number in range(len(entries))]
+        tables = {
+            "runs": pd.DataFrame([key | run for key, (run, _, _) in zip(keys, entries, strict=True)]),
+            "cars": _stack(keys, [car_means(images) for _, images, _ in entries]),
+            "curves": _stack(keys, [curves for _, _, curves in entries]),
+        }
+        written += _write(tables, Path(out) / data, "%.4g")
+    notes = _left_out(_unfinished(runs), "unfinished")
+    notes += _left_out(len(found) - len(chosen), "of no current sweep")
+    print(f"{len(chosen)} finished runs{notes}", flush=True)
+    return written
+
+
+def car_means(images: pd.DataFrame) -> pd.DataFrame:
+    """One row a car: number of images, and the means over them of Dice, IoU and part recall."""
+    scores = [c for c in images if c in ("dice", "iou") or c.startswith("recall_")]
+    groups = images.groupby("car", sort=True)
+    means = groups[scores].mean()
+    means.insert(0, "images", groups.size())
+    return means.reset_index()
+
+
+def load(results: str | Path, data: str, table: str) -> pd.DataFrame:
+    """``results/<data>/<table>.csv``, with the columns `RUN_KEYS` in place of a run's number.
+
+    Raises:
+        InputError: the table does not exist yet, is damaged, or is of other runs than ``runs.csv``.
+    """
+    loaded = _read_table(Path(results) / data / f"{table}.csv")
+    if table == "runs":  # those of tables from before they had these columns, too
+        names = [name_columns(*pair) for pair in zip(loaded["recipe"], loaded["method"], strict=True)]
+        return loaded.assign(**pd.DataFrame(names, index=loaded.index))
+    if "run" not in loaded:
+        return loaded
+    runs = _read_table(Path(results) / data / "runs.csv")
+    if "run" not in runs or not loaded["run"].isin(runs["run"]).all():
+        path = Path(results) / data / f"{table}.csv"
+        raise InputError(f"{path} has runs that runs.csv beside it has not; {_again(results, data)}")
+    keys = runs.set_index("run")[RUN_KEYS].loc[loaded["run"]].reset_index(drop=True)
+    return pd.concat([keys, loaded.drop(columns="run")], axis=1)
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """A table of ours, whole: every file of ours ends with a newline and has its columns.
+
+    Raises:
+        InputError: it does not exist, or it is damaged.
+    """
+    again = _again(path.parent.parent, path.parent.name)
+    try:
+        text = path.read_bytes().decode("utf-8")  # no line end within a name may change
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; {again}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); {again}") from None
+    if not text.endswith("\n"):
+        raise InputError(f"{path} is half written: its last line does not end; {again}")
+    try:
+        table = read_csv(text, dtype=TEXT)
+    except ValueError as error:  # pandas' parser errors are ValueErrors
+        raise InputError(f"{path} is damaged ({' '.join(str(error).split())}); {again}") from None
+    keys = ["run"] if "run" in table and path.stem != "runs" else RUN_KEYS
+    needed = [*keys, *COLUMNS.get(path.stem, ())]
+    missing = [column for column in needed if column not in table]
+    if missing:
+        raise InputError(f"{path} is damaged: it has no column {', '.join(missing)}; {again}")
+    numbers = [c for c in needed if c in ("run", "seed", "labels", "dice", "iou", "step", "seconds")]
+    holes = [c for c in keys if table[c].isna().any()]
+    holes += [c for c in numbers if not pd.api.types.is_numeric_dtype(table[c])]
+    if holes:
+        raise InputError(f"{path} is damaged: column {holes[0]} is not filled as it should be; {again}")
+    return table
+
+
+def _again(results: str | Path, data: str) -> str:
+    """What to do about a table that is not there or damaged."""
+    if Path(results).name == "results":
+        return f"make it with `make reproduce DATA={data}`"
+    return f"make it with `make sweep`, which keeps finished runs (or `make reproduce DATA={data}`)"
+
+
+def _finished(runs: str) -> list[Path]:
+    folders = sorted(manifest.parent for manifest in Path(runs).glob("**/manifest.json"))
+    if not folders:
+        raise InputError(
+            f"no finished run below {runs}; train one with `python -m mstl train` or `make reproduce`"
+        )
+    return folders
+
+
+def _unfinished(runs: str) -> int:
+    begun = (config.parent for config in Path(runs).glob("**/config.json"))
+    return sum(not (folder / "manifest.json").exists() for folder in begun)
+
+
+def _left_out(count: int, reason: str) -> str:
+    return f", {count} {reason} left out" if count else ""
+
+
+def _write(tables: dict[str, pd.DataFrame], folder: Path, float_format: str) -> list[Path]:
+    """Each table as ``<folder>/<name>.csv``, whole or not at all."""
+    paths = []
+    for name, table in tables.items():
+        paths.append(folder / f"{name}.csv")
+        with replacing(paths[-1]) as temporary:
+            to_cells(table).to_csv(temporary, index=False, float_format=float_format)
+    return paths
+
+
+def available(results: str | Path, besides: str = "") -> list[str]:
+    """Names of the data with collected results, in alphabetical order, without ``besides``."""
+    return sorted(
+        path.parent.name for path in Path(results).glob("*/runs.csv") if path.parent.name != besides
+    )
+
+
+def _read_run(folder: Path) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+    """A finished run: its row with keys, the scores of its test images, its curves."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        images = read_csv(folder / "images.csv")
+        curves = pd.read_json(folder / "metrics.jsonl", lines=True)
+        return _tidy(manifest, images, curves)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"run {folder} cannot be read ({error}); delete the folder and run it again"
+        ) from error
+
+
+def _tidy(
+    manifest: dict[str, Any], images: pd.DataFrame, curves: pd.DataFrame
+) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+    settings = manifest["settings"]
+    if not re.fullmatch(r"\w[\w.-]*", settings["data"]):  # a folder of the tables is named after it
+        raise ValueError(f"data {settings['data']!r} is no name of data")
+    key = {name: settings[name] for name in RUN_KEYS}
+    key["recipe"] = settings.get("setting", settings["recipe"])
+    key["sources"] = len(manifest["sources"])
+    key["method"] = settings["variant"]
+    test = images[images["split"] == "test"]
+    validation = images[images["split"] == "validation"]
+    run = key | {
+        "dice": test["dice"].mean(),
+        "iou": test["iou"].mean(),
+        "validation_dice": validation["dice"].mean(),
+        "images": len(test),
+        "cars": test["car"].nunique(),
+        "domain_probe": pd.Series(manifest["domain_probe"], dtype=float).mean(),
+        "domain_probe_attended": pd.Series(manifest.get("domain_probe_attended") or {}, dtype=float).mean(),
+        "parameters": manifest["parameters"],
+        "steps": settings["steps"],
+        "seconds": manifest["seconds_training"],
+        "peak_memory_gib": manifest["peak_memory_gib"]["host"],
+        "device": manifest["device"],
+        "precision": manifest["precision"],
+        "commit": manifest["commit"],
+        "data_fingerprint": manifest["data_fingerprint"],
+        "command": manifest["command"],
+    }
+    run |= name_columns(key["recipe"], key["method"])
+    kept = [c for c in test.columns if c in ("car", "view", "dice", "iou") or c.startswith("recall_")]
+    test = test[kept].reset_index(drop=True)
+    return run, test, curves
+
+
+def name_columns(recipe: str, method: str) -> dict[str, Any]:
+    """The fields of `Setting` and `Variant` that a run's columns recipe and method put together."""
+    setting, variant = Setting.parse(recipe), Variant.parse(method)
+    return {
+        "base_recipe": setting.recipe,
+        "own_sources": setting.sources,
+        "extra": ", ".join(setting.extra),
+        "without": ", ".join(setting.without),
+        "base_method": variant.method,
+        "overrides": variant.override_text,
+        "mean_teacher": variant.mean_teacher,
+        "own_steps": variant.steps,
+    }
+
+
+def _stack(keys: Sequence[dict[str, Any]], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Tables one below the other, each with the values of its key as first columns."""
+    first = pd.DataFrame([key for key, table in zip(keys, tables, strict=True) for _ in range(len(table))])
+    return pd.concat([first, pd.concat(tables, ignore_index=True)], axis=1)
+
+
+def describe(runs: pd.DataFrame) -> str:
+    """One paragraph of Markdown: which comparison the tables hold."""
+
+    def listed(column: str) -> str:
+        return ", ".join(map(str, sorted(runs[column].unique())))
+
+    return (
+        f"Data **{listed('data')}**, recipe **{listed('recipe')}**, J = {listed('sources')} sources, "
+        f"{listed('labels')} labelled target images, profile `{listed('profile')}` "
+        f"({listed('steps')} steps), seeds {listed('seed')}; {listed('cars')} test cars a seed. "
+        f"Made by `make reproduce DATA={listed('data')}`."
+    )
+
+
+def dice_table(runs: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """Dice of every method with its interval and its spread over seeds, in percent, sorted by Dice."""
+    rows = []
+    for method, group in runs.groupby("method"):
+        interval = two_way_bootstrap(images[images["method"] == method])
+        rows.append(
+            {
+                "method": method,
+                "Dice": 100 * interval.mean,
+                "95 % interval": f"{100 * interval.low:.1f} to {100 * interval.high:.1f}",
+                "spread over seeds (sd)": 100 * group["dice"].std(),
+                "IoU": 100 * group["iou"].mean(),
+                "seeds": len(group),
+            }
+        )
+    table = pd.DataFrame(rows).sort_values("Dice").set_index("method")
+    return table.rename(index=method_label).round({"Dice": 1, "spread over seeds (sd)": 1, "IoU": 1})
+
+
+def headroom(images: pd.DataFrame, method: str = "mstl") -> str:
+    """One sentence of Markdown: how far the references are apart, and how much of that a method closes."""
+    dice = {name: two_way_bootstrap(scores).mean for name, scores in images.groupby("method")}
+    low, high = dice["target_only"], dice["oracle"]
+    return (
+        f"Between {method_label('target_only')} and the {method_label('oracle')} lie "
+        f"**{100 * (high - low):.1f} Dice points**; {method_label(method)} closes "
+        f"{100 * (dice[method] - low) / (high - low):.0f} % of them."
+    )
+
+
+def cost_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Parameters, training seconds and memory of every method, means over seeds."""
+    columns = {
+        "parameters": "parameters",
+        "steps": "steps",
+        "seconds": "training seconds",
+        "peak_memory_gib": "peak memory (GiB)",
+    }
+    table = runs.groupby("method")[list(columns)].mean().rename(columns=columns).rename(index=method_label)
+    return table.astype({"parameters": int, "steps": int}).round(1)
+
+
+def target_loss(curves: pd.DataFrame) -> pd.DataFrame:
+    """The curves with one column ``loss_target``, the mean of whatever target losses a method has."""
+    terms = [c for c in curves if c.startswith("loss_target")]
+    return curves.assign(loss_target=curves[terms].mean(axis=1))
+
+
+def verdict(name: str, reference: str, difference: Interval) -> str:
+    """One line of Markdown on a paired difference: better or worse only if the interval leaves zero."""
+    mean, low, high = (100 * value for value in (difference.mean, difference.low, difference.high))
+    points = f"{mean:+.1f} Dice points [{low:+.1f}, {high:+.1f}]"
+    if difference.low > 0:
+        outcome = "better than"
+    elif difference.high < 0:
+        outcome = "worse than"
+    else:
+        outcome = "not distinguishable from"
+    return f"* {name} is **{outcome}** {reference}: {points}"
+
+
+METHOD_LABELS = {
+    "source_only": "source only",
+    "source_combine": "source combine",
+    "target_only": "target only",
+    "pooled_ensemble": "pooled ensemble",
+    "dann": "DANN",
+    "dann_per_source": "DANN per source",
+    "mdan_hard": "MDAN hard",
+    "mdan_soft": "MDAN soft",
+    "m3sda": "M3SDA",
+    "mfsan": "MFSAN",
+    "dctn": "DCTN",
+    "consistency": "model consistency",
+    "mstl": "MSTL",
+    "mstl_plus": "MSTL-plus",
+    "oracle": "oracle",
+}
+
+
+def method_label(method: str) -> str:
+    """What tables and figures call a method: ``mstl+attention=none`` is MSTL + attention=none."""
+    variant = Variant.parse(method)
+    label = METHOD_LABELS.get(variant.method, variant.method.replace("_", " "))
+    return " + ".join([label, *variant.changes])

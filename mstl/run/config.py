@@ -1,0 +1,218 @@
+"""What one run is: its parameters, the profiles that fill the gaps, and the folder it lives in."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mstl.run.names import Setting, Variant, changes_of
+from mstl.system.errors import InputError
+
+if TYPE_CHECKING:
+    from mstl.data.task import Task
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Sizes that trade time for quality; one of them fills every parameter left open.
+
+    Attributes:
+        size: height and width of a target image in pixels.
+        steps: updates of the networks.
+        batch_size: images per source and step.
+        target_batch_size: target images per step, shared by all sub-networks.
+        width: channels of a U-Net at full resolution.
+        learning_rate: of AdamW at the peak of the schedule.
+        ema: decay of the averaged weights that are evaluated; 0 evaluates the last weights.
+        log_every: steps between lines of metrics.jsonl.
+        checkpoint_every: steps between checkpoints.
+    """
+
+    size: tuple[int, int]
+    steps: int
+    batch_size: int = 8
+    target_batch_size: int = 8
+    width: int = 16
+    learning_rate: float = 2e-3
+    ema: float = 0.99
+    log_every: int = 50
+    checkpoint_every: int = 200
+
+
+PROFILES: dict[str, Profile] = {
+    "tiny": Profile(
+        size=(32, 48), steps=20, batch_size=4, target_batch_size=4, width=4, log_every=5, checkpoint_every=10
+    ),
+    # Many runs on few cores: the sweep. A short schedule wants a high rate and a short memory.
+    "grid": Profile(
+        size=(48, 72),
+        steps=300,
+        batch_size=4,
+        target_batch_size=6,
+        width=8,
+        learning_rate=5e-3,
+        ema=0.97,
+        checkpoint_every=300,
+    ),
+    "quick": Profile(size=(64, 96), steps=300, width=16, learning_rate=4e-3, ema=0.98),
+    "full": Profile(
+        size=(128, 192),
+        steps=6000,
+        batch_size=16,
+        target_batch_size=16,
+        width=32,
+        ema=0.999,
+        checkpoint_every=500,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Parameters of one run: the same names on the command line, in papermill and here.
+
+    ``None`` means: as the profile says.
+
+    Attributes:
+        data: studio, carparts, carvana or folder.
+        recipe: how sources and target are made: parts, parts-plain, views, views-styled,
+            chimeras, or own (your folders).
+        sources: number J of sources; 0 is the recipe's own.
+        extra: sources to add: "useless" (noise), "harmful" (inverted masks) or both.
+        without: names of sources to leave out, separated by commas: "front,left side".
+        method: one of ``mstl.methods.METHODS``.
+        labels: labelled target images.
+        seed: of the splits, the initial weights and the batches.
+        profile: tiny (tests), grid (many runs), quick (laptop) or full (GPU).
+        data_dir: folder of the data, where it is not embedded.
+        out: folder that holds all runs.
+        overrides: hyper-parameters of the method, ``"attention=none strength=0.1"``.
+        mean_teacher: weight of the consistency with the averaged weights; 0 is off, None as the method says.
+        precision: auto, 32-true, bf16-mixed or 16-mixed.
+        device: auto, cpu or cuda.
+        devices: processes that train the run together, each on a GPU of its own where there are GPUs. The
+            batch is the same, divided among them: the numbers differ by rounding.
+    """
+
+    data: str = "studio"
+    recipe: str = "parts"
+    sources: int = 0
+    extra: str = ""
+    without: str = ""
+    method: str = "mstl"
+    labels: int = 8
+    seed: int = 0
+    profile: str = "quick"
+    data_dir: str | None = None
+    out: str = "runs"
+    overrides: str = ""
+    steps: int | None = None
+    batch_size: int | None = None
+    width: int | None = None
+    learning_rate: float | None = None
+    ema: float | None = None
+    mean_teacher: float | None = None
+    precision: str = "auto"
+    device: str = "auto"
+    devices: int = 1
+
+    def __post_init__(self) -> None:
+        _one_of("profile", self.profile, PROFILES)
+        _one_of("precision", self.precision, ("auto", "32-true", "bf16-mixed", "16-mixed"))
+        _one_of("device", self.device, ("auto", "cpu", "cuda"))
+        for name, least in {
+            "sources": 0,
+            "labels": 0,
+            "seed": 0,
+            "steps": 1,
+            "batch_size": 1,
+            "width": 1,
+            "devices": 1,
+        }.items():
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+                raise InputError(f"{name} must be a whole number ≥ {least}; got {value!r}")
+        for name, low, high in (
+            ("learning_rate", 0.0, 10.0),
+            ("ema", 0.0, 0.999999),
+            ("mean_teacher", 0.0, 1e6),
+        ):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int | float) or not low <= value <= high):
+                raise InputError(
+                    f"{name} must be a number from {low:g} to {high:g}; got {value!r}"
+                    + (" (in YAML write 1.0e-3, not 1e-3)" if isinstance(value, str) else "")
+                )
+        changes_of(self.overrides)
+        if self.mean_teacher and self.profiled("ema") == 0:
+            raise InputError("mean_teacher > 0 needs averaged weights to teach: set ema > 0")
+
+    def profiled(self, name: str) -> Any:
+        """The value of a parameter: its own, or the profile's where it was left open."""
+        own = getattr(self, name, None)
+        return getattr(PROFILES[self.profile], name) if own is None else own
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides the run's numbers, with the profile filled in; plain JSON values."""
+        values = asdict(self)
+        for field in fields(Profile):
+            value = self.profiled(field.name)
+            values[field.name] = list(value) if isinstance(value, tuple) else value
+        values |= {"variant": self.variant, "setting": self.setting}
+        # Where files lie does not change a number; how many processes work changes its rounding.
+        for elsewhere in ("out", "data_dir", "devices"):
+            del values[elsewhere]
+        return values
+
+    def task(self) -> Task:
+        """Sources and target of the run, read through the cache.
+
+        Raises:
+            InputError: unknown data or recipe, or files that cannot be used.
+        """
+        from mstl.data import local_task  # reading data is not needed to name a run
+
+        return local_task(
+            self.data,
+            recipe=self.recipe,
+            sources=self.sources,
+            labels=self.labels,
+            seed=self.seed,
+            size=self.profiled("size"),
+            data_dir=self.data_dir,
+            extra=self.extra,
+            without=self.named_setting.without,
+        )
+
+    @property
+    def folder(self) -> Path:
+        """``<out>/<data>/<setting>/<variant>/labels-<n>/seed-<s>``."""
+        path = Path(self.out) / self.data / self.setting / self.variant
+        return path / f"labels-{self.labels}" / f"seed-{self.seed}"
+
+    @property
+    def named_setting(self) -> Setting:
+        """The recipe and what was changed about it."""
+        without = tuple(name.strip() for name in self.without.split(",") if name.strip())
+        return Setting(self.recipe, self.sources, tuple(self.extra.split()), without)
+
+    @property
+    def named_variant(self) -> Variant:
+        """The method and what was changed about it."""
+        return Variant.of(self.method, self.overrides, self.mean_teacher, self.steps)
+
+    @property
+    def setting(self) -> str:
+        """`named_setting` as text: its name in tables, ``parts-2``, ``parts+harmful`` or ``parts~front``."""
+        return str(self.named_setting)
+
+    @property
+    def variant(self) -> str:
+        """`named_variant` as text: its name in tables, ``mstl+attention=none``."""
+        return str(self.named_variant)
+
+
+def _one_of(name: str, value: str, allowed) -> None:
+    if value not in allowed:
+        raise InputError(f"{name} {value!r} is unknown; choose from {', '.join(allowed)}")

@@ -1,0 +1,142 @@
+"""Use a finished run: its network, on images of one's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from mstl import methods
+from mstl.data.augment import to_float
+from mstl.data.readers.listing import existing_folder, files_by_stem, plain_file
+from mstl.data.readers.pixels import read_image
+from mstl.data.store import check_working_size
+from mstl.methods import Method
+from mstl.run.checkpoint import differences, impossible
+from mstl.system.errors import InputError
+from mstl.system.files import load_checkpoint, replacing
+from mstl.system.progress import progress
+
+LONGEST_SIDE = 8192  # pixels at which a network can have been trained
+
+
+def load_method(folder: str | Path, device: torch.device | str = "cpu") -> Method:
+    """The trained method of a finished run, in evaluation mode and with the weights that were scored.
+
+    ``load_method(folder).predict(to_float(images))`` gives logits (n, 1, h, w).
+
+    Args:
+        folder: a run's folder, with ``manifest.json`` and ``checkpoint.pt``.
+        device: where to put it.
+
+    Raises:
+        InputError: the run is unfinished, or its checkpoint is damaged, of another run or not finite.
+    """
+    folder = Path(folder)
+    found = read_manifest(folder)
+    settings, path = found["settings"], folder / "checkpoint.pt"
+    state = load_checkpoint(path)
+    if state.get("settings") != settings:
+        raise InputError(f"{path} does not belong to {folder / 'manifest.json'}: their settings differ")
+    weights = _weights(state, path)
+    if len(found["sources"]) > len(weights):  # each has a sub-network of its own, or shares one
+        raise InputError(f"{path} does not hold the weights of {len(found['sources'])} sources")
+    # First without memory: a manifest can ask for a network of any size, a file holds only so many weights.
+    try:
+        with torch.device("meta"):
+            expected = _built(found).state_dict()
+    except (RuntimeError, OverflowError) as error:  # more weights than can be counted
+        raise InputError(f"{path} does not hold the weights of {settings['method']} ({error})") from error
+    problems = list(differences(weights, expected)) or [f"{w} is not finite" for w in impossible(weights)]
+    if problems:
+        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+        raise InputError(f"{path} does not hold the weights of {settings['method']}: {problems[0]}{more}")
+    method = _built(found)
+    method.load_state_dict(weights)
+    return method.to(device).eval()
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """``manifest.json`` of a finished run, as far as its network depends on it.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    path = folder / "manifest.json"
+    if not path.exists():
+        raise InputError(f"{folder} is not a finished run: {path.name} is missing; train it first")
+    try:
+        found = json.loads(plain_file(path).read_text(encoding="utf-8"))
+        settings, sources = found["settings"], found["sources"]
+        kinds = {"method": str, "overrides": str, "labels": int, "width": int, "size": list}
+        wrong = [name for name, kind in kinds.items() if type(settings[name]) is not kind]
+        wrong += [] if isinstance(sources, list) and sources else ["sources"]
+        if wrong or settings["width"] < 1 or max(check_working_size(settings["size"])) > LONGEST_SIDE:
+            raise ValueError(", ".join(wrong) or "width or size")
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise InputError(f"{path} is damaged ({type(error).__name__}, {error}); train it anew") from error
+    return found
+
+
+def _built(found: dict[str, Any]) -> Method:
+    """A fresh network of the kind a manifest describes."""
+    settings = found["settings"]
+    return methods.build(
+        settings["method"],
+        sources=len(found["sources"]),
+        labelled=settings["labels"] > 0 or methods.find(settings["method"]).all_labels,
+        overrides=settings["overrides"],
+        width=settings["width"],
+    )
+
+
+def _weights(state: dict[str, Any], path: Path) -> dict[str, Tensor]:
+    """The weights that were scored: the averaged ones where there are any."""
+    averaged = state.get("averaged")
+    weights = state.get("method") if averaged is None else averaged
+    if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):
+        raise InputError(f"{path} holds no weights; train the run anew")
+    if averaged is None:
+        return weights
+    return {k.removeprefix("module."): v for k, v in weights.items() if k != "n_averaged"}
+
+
+def predict_folder(run: str, images: str, out: str, device: str = "cpu") -> list[Path]:
+    """Segment every image of a folder with a finished run; masks are PNGs of the images' own sizes.
+
+    An image is resized to the size the run was trained at, its logits are resized back, and a pixel is
+    object (255) where they are positive.
+
+    Args:
+        run: folder of a finished run.
+        images: folder of JPEG or PNG images.
+        out: folder for ``<name>.png``; made if missing.
+        device: cpu or cuda.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: the run or an image cannot be used, or ``out`` is ``images``; earlier masks stay.
+    """
+    files = files_by_stem(existing_folder(images, "images"))
+    if Path(out).resolve() == Path(images).expanduser().resolve():
+        raise InputError(f"out={out} is the folder of the images, which masks would replace; name another")
+    method = load_method(run, device)
+    size = tuple(read_manifest(Path(run))["settings"]["size"])
+    written = []
+    for stem, file in progress(sorted(files.items()), len(files), "segmenting"):
+        pixels, (width, height) = read_image(file, size)
+        batch = to_float(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(device))
+        with torch.no_grad():
+            logits = interpolate(method.predict(batch).float(), (height, width), mode="bilinear")
+        with replacing(Path(out) / f"{stem}.png") as temporary:
+            mask = (logits[0, 0] > 0).cpu().numpy()
+            Image.fromarray(mask.astype("uint8") * 255).save(temporary, format="PNG")
+        written.append(Path(out) / f"{stem}.png")
+    return written

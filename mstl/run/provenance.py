@@ -1,0 +1,163 @@
+"""Where a number came from: code, versions, machine."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import os
+import platform
+import resource
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+PACKAGE = Path(__file__).parents[1]
+# Files (by the beginning of their names) that draw, read or describe results: no run depends on them.
+OUTSIDE_TRAINING = (
+    "report/",
+    "render/",
+    "run/inference.py",
+    "run/snapshots.py",
+    "system/interrupt.py",
+    "system/locks.py",
+    "system/progress.py",
+    "system/project.py",
+    "__main__.py",
+)
+
+
+# Of the code that reads data only this can change a run: the rest shows in the fingerprint of the task.
+DATA_IN_TRAINING = ("data/augment.py", "data/batches.py")
+
+
+@cache
+def source_fingerprint(method: type) -> str:
+    """16 hexadecimal digits of the package's own source, as far as it decides the result of a run.
+
+    Comments and docstrings do not count, and of the methods only those of `training_code`.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for name, text in training_code(method.__module__).items():
+        if not name.startswith("data/") or name in DATA_IN_TRAINING:
+            digest.update(name.encode() + b"\0" + text.encode())
+    return digest.hexdigest()
+
+
+def training_code(module: str, package: Path = PACKAGE) -> dict[str, str]:
+    """The package's files, by name, that a run may depend on, without comments and docstrings.
+
+    Of the methods only ``module``, which holds the run's method, is among them, and what it builds on: a new
+    method makes no finished run stale.
+    """
+    methods = _method_files(module, package)
+    names = (file.relative_to(package).as_posix() for file in sorted(package.rglob("*.py")))
+    return {
+        name: code_of(package / name)
+        for name in names
+        if not name.startswith(OUTSIDE_TRAINING) and (name in methods or not name.startswith("methods/"))
+    }
+
+
+def code_of(file: Path) -> str:
+    """A Python file as its parser sees it: no comments, no docstrings, no layout."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+@cache
+def method_modules() -> dict[str, str]:
+    """Module of every registered method, by the method's name; read without importing any of them."""
+    tree = ast.parse((PACKAGE / "methods" / "__init__.py").read_text(encoding="utf-8"))
+    origin = {
+        alias.asname or alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    registry = next(node.value for node in tree.body if isinstance(node, ast.AnnAssign))
+    return {key.value: origin[value.id] for key, value in zip(registry.keys, registry.values, strict=True)}
+
+
+def _method_files(module: str, package: Path) -> set[str]:
+    """Files of ``mstl/methods`` that a module is made from, itself included; all of them for another's."""
+    if not module.startswith("mstl.methods."):
+        return {f"methods/{file.name}" for file in (package / "methods").glob("*.py")}
+    wanted, found = [module.rpartition(".")[2]], set()
+    while wanted:
+        name = wanted.pop()
+        file = package / "methods" / f"{name}.py"
+        if name in found or not file.exists():
+            continue
+        found.add(name)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module == "mstl.methods":
+                wanted += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mstl.methods."):
+                wanted.append(node.module.rpartition(".")[2])
+    return {f"methods/{name}.py" for name in found}
+
+
+@cache
+def commit() -> str:
+    """Commit of the checkout; ``+`` where tracked files differ from it.
+
+    Outside a checkout what the environment's MSTL_COMMIT says, else ``unknown``.
+    """
+    try:
+        head = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", "mstl", "notebooks", "workflow")
+    except (OSError, subprocess.CalledProcessError):
+        return os.environ.get("MSTL_COMMIT") or "unknown"
+    return head + ("+" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(PACKAGE.parent), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages a number can depend on."""
+    names = ("torch", "torchvision", "lightning-fabric", "numpy", "pillow")
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
+
+
+def device_name(device: torch.device) -> str:
+    """What computed: the GPU's name, or the processor's architecture and thread count."""
+    import torch  # here, so that the workflow can ask for OUTSIDE_TRAINING in no time
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def processor() -> str:
+    """The processor by name."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def peak_memory(device: torch.device) -> dict[str, float]:
+    """Largest memory so far in GiB: ``host`` of this process, ``device`` of the GPU if one is used."""
+    import torch
+
+    # ru_maxrss counts KiB on Linux and bytes on macOS.
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak: dict[str, Any] = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30}
+    if device.type == "cuda":
+        peak["device"] = torch.cuda.max_memory_allocated(device) / 2**30
+    return {key: round(value, 3) for key, value in peak.items()}

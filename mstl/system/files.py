@@ -1,0 +1,147 @@
+"""Files that are either whole or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mstl.system.errors import InputError
+
+REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would be larger than this process may write",
+    errno.EACCES: "the folder is not writable",
+    errno.EPERM: "the folder is not writable",
+    errno.EROFS: "the file system is read-only",
+    errno.EEXIST: "a file lies where a folder should be",
+    errno.ENOTDIR: "a file lies where a folder should be",
+    errno.EISDIR: "a folder lies where a file should be",
+}
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """The system's refusals to write ``path`` as one clear line.
+
+    Raises:
+        InputError: the disk is full or the path cannot be written.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        reason = REASONS.get(system_error(error))
+        if reason is None:
+            raise
+        raise InputError(f"cannot write {path}: {reason}; make room or choose another folder") from error
+
+
+def system_error(error: BaseException | None) -> int | None:
+    """The system's error number behind an exception; torch.save hides it behind a RuntimeError of its own."""
+    while error is not None:
+        if isinstance(error, OSError):
+            return error.errno
+        error = error.__cause__ or error.__context__
+    return None
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` that takes its place when the block ends well, and vanishes otherwise.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    name = path.name
+    if len(os.fsencode(name)) > 230:  # file systems allow 255 bytes
+        name = hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest()
+    temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
+    try:
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(NotADirectoryError):
+            temporary.unlink(missing_ok=True)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Delete what a killed process left of `replacing` in ``folder``, where nobody else is writing."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add ``line`` to a file whole or, with the lines before it untouched, not at all.
+
+    Raises:
+        InputError: the disk is full or the file cannot be written.
+    """
+    with explained(path), open(path, "ab", buffering=0) as file:
+        end, rest = file.seek(0, os.SEEK_END), f"{line}\n".encode()
+        try:
+            while rest:  # a nearly full disk takes a part of it
+                rest = rest[file.write(rest) :]
+        except OSError:
+            file.truncate(end)
+            raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """``value`` as indented JSON."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """``state`` (tensors, numbers, strings and containers of them) for `load_checkpoint`."""
+    import torch  # here, so that locks and JSON need none
+
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load_checkpoint(
+    path: Path, check: Callable[[dict[str, Any]], None] = lambda state: None
+) -> dict[str, Any]:
+    """Read a checkpoint without ever unpickling code; ``check`` may refuse it.
+
+    Raises:
+        InputError: the file is damaged, holds more than tensors and plain values, or would grow in memory.
+    """
+    import torch
+
+    try:
+        _check_archive(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a dozen kinds for a damaged or foreign file
+        raise InputError(
+            f"{path} is not a checkpoint of this package ({type(error).__name__}); delete it to train anew"
+        ) from error
+    if not isinstance(state, dict):
+        raise InputError(f"{path} is not a checkpoint of this package; delete it to train anew")
+    check(state)
+    return state
+
+
+def _check_archive(path: Path) -> None:
+    """A ValueError for what torch has not written: no archive, or one that unpacks to more."""
+    if not path.is_file():
+        raise ValueError("no plain file")
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise ValueError("compressed")
+    if sum(member.file_size for member in members) > path.stat().st_size:
+        raise ValueError("members overlap")
