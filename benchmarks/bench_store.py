@@ -22,7 +22,7 @@ from PIL import Image
 from mstl.data import load
 from mstl.data.catalogue import DATA
 from mstl.data.readers.pixels import read_image, resize_mask
-from mstl.data.store import cache_folder
+from mstl.system.cache import cache_folder
 
 PHOTOGRAPH = (1918, 1280)
 

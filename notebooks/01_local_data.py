@@ -69,7 +69,7 @@ width: int = 96  # of a target image in pixels, a multiple of 8
 
 # %%
 from mstl.data.readers.studio import PART_NAMES, listing, locate
-from mstl.data.store import cache_folder
+from mstl.system.cache import cache_folder
 
 folder = locate(None, cache_folder())
 cars = pd.read_csv(folder / "metadata.csv", dtype={"id": str})

@@ -22,10 +22,11 @@ from drawn_cars import carvana_folder
 
 from mstl.data import load
 from mstl.run import train as training
+from mstl.run.checkpoint import save_checkpoint
 from mstl.run.config import TrainConfig
 from mstl.run.train import Trainer, train
 from mstl.system.errors import InputError
-from mstl.system.files import append_line, save_checkpoint
+from mstl.system.files import append_line
 from mstl.system.interrupt import Interrupted, postponed
 from mstl.system.locks import alone_in, only_one
 

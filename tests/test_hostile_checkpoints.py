@@ -20,12 +20,12 @@ from PIL import Image
 
 from mstl.__main__ import main
 from mstl.data import load, store
+from mstl.run.checkpoint import load_checkpoint, save_checkpoint
 from mstl.run.config import TrainConfig
 from mstl.run.inference import load_method, predict_folder
 from mstl.run.snapshots import load_arrays
 from mstl.run.train import train
 from mstl.system.errors import InputError
-from mstl.system.files import load_checkpoint, save_checkpoint
 
 
 class Bomb:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from mstl.data import load, store
 from mstl.data.readers.pixels import read_image
+from mstl.system.cache import cache_folder
 from mstl.system.errors import InputError
 
 
@@ -90,10 +91,10 @@ def test_a_disk_too_small_is_refused_before_decoding(tmp_path):
 
 def test_the_cache_folder_follows_argument_then_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("MSTL_CACHE", str(tmp_path / "environment"))
-    assert store.cache_folder(tmp_path / "argument") == tmp_path / "argument"
-    assert store.cache_folder() == tmp_path / "environment"
+    assert cache_folder(tmp_path / "argument") == tmp_path / "argument"
+    assert cache_folder() == tmp_path / "environment"
     monkeypatch.delenv("MSTL_CACHE")
-    assert "mstl" in str(store.cache_folder())
+    assert "mstl" in str(cache_folder())
 
 
 def test_shrinking_averages_areas(tmp_path):

@@ -14,9 +14,9 @@ from mstl.data.batches import Batches
 from mstl.data.recipes.spoil import useless
 from mstl.data.task import Task
 from mstl.methods import build
+from mstl.run.checkpoint import save_checkpoint
 from mstl.run.config import TrainConfig
 from mstl.run.train import Trainer
-from mstl.system.files import save_checkpoint
 
 # Images of a source, of the target, and those of the target that have a mask: numbers tell what a batch is.
 SOURCE, TARGET, LABELLED = 5, 3, 2

@@ -9,6 +9,7 @@ from mstl.data import store
 from mstl.data.domain import Domain
 from mstl.data.readers import carparts, carvana, download, folder, studio
 from mstl.data.readers.listing import Listing, existing_folder
+from mstl.system.cache import cache_folder
 from mstl.system.errors import InputError
 
 
@@ -61,7 +62,7 @@ def load(
     """
     check_data(data)
     size = store.check_working_size(size)
-    return store.domain(DATA[data](_path(data_dir), store.cache_folder(cache_dir)), size, cache_dir)
+    return store.domain(DATA[data](_path(data_dir), cache_folder(cache_dir)), size, cache_dir)
 
 
 def load_chimeras(
@@ -78,7 +79,7 @@ def load_chimeras(
     if part not in studio.CHIMERAS:
         raise InputError(f"unknown chimera {part!r}; choose from {', '.join(studio.CHIMERAS)}")
     size = store.check_working_size(size)
-    place = studio.locate(_path(data_dir), store.cache_folder(cache_dir))
+    place = studio.locate(_path(data_dir), cache_folder(cache_dir))
     return store.domain(studio.chimera(place, part), size, cache_dir)
 
 

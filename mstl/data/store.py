@@ -15,24 +15,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import pooch
 import torch
 from torch import Tensor
 
 from mstl.data.domain import Domain
 from mstl.data.readers.listing import Listing, Record
 from mstl.data.readers.pixels import Size, read_image, resize_mask, resize_parts
+from mstl.system.cache import cache_folder
 from mstl.system.errors import InputError
 from mstl.system.files import replacing, system_error
 from mstl.system.progress import progress
 
 _VERSION = "1"  # of the decoding below and of the cache file; change it with them
 STRIDE = 8  # largest factor by which a U-Net of the default depth shrinks an image
-
-
-def cache_folder(cache_dir: str | Path | None = None) -> Path:
-    """``cache_dir``, else the environment's MSTL_CACHE, else the platform's cache folder."""
-    return Path(cache_dir or os.environ.get("MSTL_CACHE") or pooch.os_cache("mstl")).expanduser()
 
 
 def check_working_size(size: Size) -> Size:

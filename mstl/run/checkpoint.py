@@ -1,14 +1,61 @@
-"""What a checkpoint must be before a run goes on from it."""
+"""Checkpoints: written whole, read without unpickling, and checked before a run goes on from one."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+
+from mstl.system.errors import InputError
+from mstl.system.files import replacing
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """``state`` (tensors, numbers, strings and containers of them) for `load_checkpoint`."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load_checkpoint(
+    path: Path, check: Callable[[dict[str, Any]], None] = lambda state: None
+) -> dict[str, Any]:
+    """Read a checkpoint without ever unpickling code; ``check`` may refuse it.
+
+    Raises:
+        InputError: the file is damaged, holds more than tensors and plain values, or would grow in memory.
+    """
+    try:
+        _check_archive(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a dozen kinds for a damaged or foreign file
+        raise InputError(
+            f"{path} is not a checkpoint of this package ({type(error).__name__}); delete it to train anew"
+        ) from error
+    if not isinstance(state, dict):
+        raise InputError(f"{path} is not a checkpoint of this package; delete it to train anew")
+    check(state)
+    return state
+
+
+def _check_archive(path: Path) -> None:
+    """A ValueError for what torch has not written: no archive, or one that unpacks to more."""
+    if not path.is_file():
+        raise ValueError("no plain file")
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise ValueError("compressed")
+    if sum(member.file_size for member in members) > path.stat().st_size:
+        raise ValueError("members overlap")
 
 
 def unfit(found: dict[str, Any], own: dict[str, Any], optimisers: list[Optimizer], steps: int) -> str | None:

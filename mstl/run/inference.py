@@ -17,9 +17,9 @@ from mstl.data.readers.listing import existing_folder, files_by_stem, plain_file
 from mstl.data.readers.pixels import read_image
 from mstl.data.store import check_working_size
 from mstl.methods import Method
-from mstl.run.checkpoint import differences, impossible
+from mstl.run.checkpoint import differences, impossible, load_checkpoint
 from mstl.system.errors import InputError
-from mstl.system.files import load_checkpoint, replacing
+from mstl.system.files import replacing
 from mstl.system.progress import progress
 
 LONGEST_SIDE = 8192  # pixels at which a network can have been trained

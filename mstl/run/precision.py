@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from mstl.data.store import cache_folder
 from mstl.nn import SubNetwork, segmentation_loss
 from mstl.nn.unet import Encoder
 from mstl.run.config import TrainConfig
 from mstl.run.provenance import processor
+from mstl.system.cache import cache_folder
 from mstl.system.errors import InputError
 from mstl.system.files import replacing
 

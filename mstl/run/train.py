@@ -26,7 +26,7 @@ from mstl.measures.probe import probe_accuracy
 from mstl.nn import ramp
 from mstl.run import provenance
 from mstl.run.averaged import AveragedWeights
-from mstl.run.checkpoint import impossible, unfit
+from mstl.run.checkpoint import impossible, load_checkpoint, save_checkpoint, unfit
 from mstl.run.config import TrainConfig
 from mstl.run.distributed import Team, launch, on_gpus
 from mstl.run.evaluate import predict_domain, score_table
@@ -35,10 +35,8 @@ from mstl.run.precision import choose
 from mstl.system.errors import InputError
 from mstl.system.files import (
     append_line,
-    load_checkpoint,
     remove_temporaries,
     replacing,
-    save_checkpoint,
     write_json,
 )
 from mstl.system.interrupt import Interrupted, postponed

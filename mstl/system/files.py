@@ -7,8 +7,7 @@ import errno
 import hashlib
 import json
 import os
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,48 +99,3 @@ def write_json(path: Path, value: Any) -> None:
     """``value`` as indented JSON."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """``state`` (tensors, numbers, strings and containers of them) for `load_checkpoint`."""
-    import torch  # here, so that locks and JSON need none
-
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def load_checkpoint(
-    path: Path, check: Callable[[dict[str, Any]], None] = lambda state: None
-) -> dict[str, Any]:
-    """Read a checkpoint without ever unpickling code; ``check`` may refuse it.
-
-    Raises:
-        InputError: the file is damaged, holds more than tensors and plain values, or would grow in memory.
-    """
-    import torch
-
-    try:
-        _check_archive(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen kinds for a damaged or foreign file
-        raise InputError(
-            f"{path} is not a checkpoint of this package ({type(error).__name__}); delete it to train anew"
-        ) from error
-    if not isinstance(state, dict):
-        raise InputError(f"{path} is not a checkpoint of this package; delete it to train anew")
-    check(state)
-    return state
-
-
-def _check_archive(path: Path) -> None:
-    """A ValueError for what torch has not written: no archive, or one that unpacks to more."""
-    if not path.is_file():
-        raise ValueError("no plain file")
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise ValueError("compressed")
-    if sum(member.file_size for member in members) > path.stat().st_size:
-        raise ValueError("members overlap")
