@@ -120,7 +120,7 @@ with alone_in(Path({str(tmp_path)!r})):
         pass
 
 
-def test_where_files_cannot_be_locked_training_goes_on(tmp_path, monkeypatch):
+def test_where_files_cannot_be_locked_training_goes_on_and_says_so(tmp_path, monkeypatch, capsys):
     import fcntl
 
     def unsupported(file, flags):
@@ -129,6 +129,8 @@ def test_where_files_cannot_be_locked_training_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", unsupported)
     with only_one(tmp_path / "a" / ".lock", wait=False), only_one(tmp_path / "a" / ".lock", wait=False):
         pass
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and all(".lock cannot be locked here" in line for line in said)
 
 
 @pytest.mark.trust(

@@ -1,5 +1,9 @@
 """What makes a finished run stale, and what does not."""
 
+import shutil
+import subprocess
+import sys
+
 import pytest
 
 from mstl.methods import METHODS
@@ -55,6 +59,56 @@ def test_a_run_depends_on_its_own_method_and_what_that_builds_on(method, counts,
     assert not {f"methods/{name}.py" for name in does_not} & files
     assert {"run/train.py", "nn/unet.py", "run/evaluate.py", "data/batches.py"} <= files
     assert not {"report/plots.py", "report/results.py"} & files
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A copy of the package, to change."""
+    place = tmp_path / "mstl"
+    shutil.copytree(provenance.PACKAGE, place, ignore=shutil.ignore_patterns("__pycache__"))
+    return place
+
+
+@pytest.mark.parametrize(
+    ("changed", "stale"),
+    [
+        ("nn/unet.py", {"mstl", "oracle"}),
+        ("measures/mmd.py", {"mstl", "oracle"}),
+        ("run/train.py", {"mstl", "oracle"}),
+        ("run/a_new_file.py", {"mstl", "oracle"}),
+        ("data/augment.py", {"mstl", "oracle"}),
+        ("problems.py", {"mstl", "oracle"}),
+        ("methods/mstl.py", {"mstl"}),
+        ("methods/a_new_method.py", set()),
+        ("report/results.py", set()),
+        ("report/grid/comparison.py", set()),
+        ("report/a_new_file.py", set()),
+        ("render/car.py", set()),
+        ("system/progress.py", set()),
+        ("__main__.py", set()),
+    ],
+)
+def test_a_run_is_stale_where_a_file_that_decides_it_has_changed(package, changed, stale):
+    modules = {name: METHODS[name].__module__ for name in ("mstl", "oracle")}
+    before = {name: provenance.training_code(module, package) for name, module in modules.items()}
+    with (package / changed).open("a", encoding="utf-8") as file:
+        file.write("CHANGED = True\n")
+    after = {name: provenance.training_code(module, package) for name, module in modules.items()}
+    assert {name for name in modules if after[name] != before[name]} == stale
+
+
+def test_of_the_code_that_reads_data_only_what_the_task_does_not_show_makes_a_run_stale():
+    assert {f.partition("/")[0] for f in provenance.DATA_IN_TRAINING} == {"data"}
+    assert all((provenance.PACKAGE / file).exists() for file in provenance.DATA_IN_TRAINING)
+
+
+def test_all_that_training_imports_decides_it_or_is_known_not_to():
+    """An allow-list must not miss a room: what the loop imports is on it, or in `system`."""
+    code = "import sys, mstl.run.train; print(*sorted(n for n in sys.modules if n.startswith('mstl.')))"
+    names = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    files = {f"{name.removeprefix('mstl.').replace('.', '/')}/" for name in names.split()}
+    assert len(files) > 50
+    assert {f for f in files if not f.startswith((*provenance.DECIDES, "system/", "problems/"))} == set()
 
 
 def test_methods_of_one_fingerprint_are_one_method():

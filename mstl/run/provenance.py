@@ -7,34 +7,21 @@ import contextlib
 import hashlib
 import os
 import platform
-import resource
 import subprocess
 import sys
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
 PACKAGE = Path(__file__).parents[1]
-# Files (by the beginning of their names) that draw, read or describe results: no run depends on them.
-OUTSIDE_TRAINING = (
-    "report/",
-    "render/",
-    "run/inference.py",
-    "run/snapshots.py",
-    "system/interrupt.py",
-    "system/locks.py",
-    "system/progress.py",
-    "system/project.py",
-    "__main__.py",
-)
-
-
+# What can change a run's numbers; everything else draws, reads or describes them.
+DECIDES = ("data/", "measures/", "methods/", "nn/", "run/", "problems.py")
 # Of the code that reads data only this can change a run: the rest shows in the fingerprint of the task.
-DATA_IN_TRAINING = ("data/augment.py", "data/batches.py")
+DATA_IN_TRAINING = ("data/augment.py", "data/batches.py", "data/task.py")
 
 
 @cache
@@ -61,7 +48,7 @@ def training_code(module: str, package: Path = PACKAGE) -> dict[str, str]:
     return {
         name: code_of(package / name)
         for name in names
-        if not name.startswith(OUTSIDE_TRAINING) and (name in methods or not name.startswith("methods/"))
+        if name.startswith(DECIDES) and (name in methods or not name.startswith("methods/"))
     }
 
 
@@ -135,7 +122,7 @@ def versions() -> dict[str, str]:
 
 def device_name(device: torch.device) -> str:
     """What computed: the GPU's name, or the processor's architecture and thread count."""
-    import torch  # here, so that the workflow can ask for OUTSIDE_TRAINING in no time
+    import torch  # here, so that the workflow can ask for `training_code` in no time
 
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
@@ -151,13 +138,20 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def peak_memory(device: torch.device) -> dict[str, float]:
-    """Largest memory so far in GiB: ``host`` of this process, ``device`` of the GPU if one is used."""
+def peak_memory(device: torch.device) -> dict[str, float | None]:
+    """Largest memory so far in GiB: ``host`` of this process, ``device`` of the GPU if one is used.
+
+    ``host`` is None where the system does not say (Windows).
+    """
     import torch
 
-    # ru_maxrss counts KiB on Linux and bytes on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak: dict[str, Any] = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30}
+    peak: dict[str, float | None] = {"host": None}
+    with contextlib.suppress(ImportError):
+        import resource
+
+        # ru_maxrss counts KiB on Linux and bytes on macOS.
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak["host"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 3)
     if device.type == "cuda":
-        peak["device"] = torch.cuda.max_memory_allocated(device) / 2**30
-    return {key: round(value, 3) for key, value in peak.items()}
+        peak["device"] = round(torch.cuda.max_memory_allocated(device) / 2**30, 3)
+    return peak

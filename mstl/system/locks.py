@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -15,7 +16,7 @@ from mstl.system.files import explained
 def only_one(path: Path, wait: bool = True) -> Iterator[IO[str]]:
     """An open file that one process holds at a time; a child that inherits it holds it, too.
 
-    Where the file system has no locks (Windows, some network file systems) everybody holds it.
+    Where nothing can be locked (Windows, some network file systems) everybody holds it, and a line says so.
 
     Raises:
         BlockingIOError: another process holds it, and ``wait`` is False.
@@ -28,8 +29,12 @@ def only_one(path: Path, wait: bool = True) -> Iterator[IO[str]]:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise
-        except (ImportError, OSError):
-            pass
+        except (ImportError, OSError) as error:
+            print(
+                f"warning: {path} cannot be locked here ({error}); start nothing else that writes there",
+                file=sys.stderr,
+                flush=True,
+            )
         yield file
 
 
