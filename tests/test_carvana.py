@@ -17,7 +17,8 @@ from PIL import Image
 
 from mstl.data import decode_rle, encode_rle, load, store
 from mstl.data.readers import carvana, download, studio
-from mstl.data.readers.pixels import read_mask, resize_mask, resize_parts
+from mstl.data.readers.masks import read_mask
+from mstl.data.readers.pixels import resize_mask, resize_parts
 from mstl.system.errors import InputError
 from mstl.system.project import repository
 

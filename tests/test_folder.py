@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from drawn_cars import draw
 from PIL import Image
@@ -68,19 +67,6 @@ def test_endings_may_differ_and_masks_may_end_in_mask(tmp_path):
     save_pair(tmp_path / "own", "b", ".bmp", ".png")
     (tmp_path / "own" / "masks" / "b.png").rename(tmp_path / "own" / "masks" / "b_mask.png")
     assert len(load("folder", (32, 48), tmp_path / "own", tmp_path / "cache")) == 2
-
-
-def test_a_photograph_lying_on_its_side_is_stood_up(tmp_path):
-    photograph, whole, _ = draw(5, 0)
-    (tmp_path / "own" / "images").mkdir(parents=True)
-    (tmp_path / "own" / "masks").mkdir()
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90° clockwise to view
-    Image.fromarray(np.rot90(photograph).copy()).save(tmp_path / "own/images/a.png", exif=exif)
-    Image.fromarray(whole * 255).save(tmp_path / "own/masks/a.png")
-    upright = load("folder", (32, 48), tmp_path / "own", tmp_path / "cache")
-    save_pair(tmp_path / "straight", "a", ".png")
-    assert upright.images.equal(load("folder", (32, 48), tmp_path / "straight", tmp_path / "cache").images)
 
 
 @pytest.mark.parametrize(

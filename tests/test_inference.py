@@ -5,8 +5,10 @@ import pytest
 import torch
 from conftest import toy_task
 from PIL import Image
+from test_orientation import TURNS, save
 
 from mstl.data.augment import to_float
+from mstl.data.readers.masks import read_mask
 from mstl.run.config import TrainConfig
 from mstl.run.inference import load_method, predict_folder
 from mstl.run.train import Trainer, train
@@ -51,6 +53,21 @@ def test_a_folder_of_images_becomes_a_folder_of_masks_of_their_sizes(run, tmp_pa
         )
     )
     assert np.array_equal(np.asarray(masks[0]) > 0, (same[0, 0] > 0).numpy())
+
+
+@pytest.mark.parametrize("run", ["oracle"], indirect=True)
+def test_a_mask_lies_as_its_image_is_stored(run, tmp_path):
+    picture = toy_task().test.images[0].permute(1, 2, 0).numpy()
+    for tag in TURNS:
+        for ending in ("png", "tif"):
+            save(tmp_path / f"in/{ending}{tag}.{ending}", picture, tag)
+    masks = {path.stem: path for path in predict_folder(str(run[0]), f"{tmp_path}/in", f"{tmp_path}/out")}
+    upright = read_mask(masks["png1"], (48, 32), tmp_path)
+    assert not any(np.array_equal(turn(upright), upright) for tag, turn in TURNS.items() if tag > 1)
+    for name, path in masks.items():
+        tag = int(name[3:])
+        assert np.array_equal(read_mask(path, (48, 32), tmp_path), upright)
+        assert np.array_equal(np.asarray(Image.open(path)), 255 * TURNS[tag](upright))
 
 
 def test_an_unfinished_run_is_one_clear_error(tmp_path):

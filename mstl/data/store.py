@@ -19,14 +19,22 @@ import torch
 from torch import Tensor
 
 from mstl.data.domain import Domain
-from mstl.data.readers.listing import Listing, Record
-from mstl.data.readers.pixels import Size, read_image, resize_mask, resize_parts
+from mstl.data.readers.listing import Listing, Record, enumerated
+from mstl.data.readers.pixels import Picture, Size, orientation_of, read_picture, resize_mask, resize_parts
 from mstl.system.cache import cache_folder
 from mstl.system.errors import InputError
 from mstl.system.files import replacing, system_error
+from mstl.system.notes import note
 from mstl.system.progress import progress
 
-_VERSION = "1"  # of the decoding below and of the cache file; change it with them
+_VERSION = "2"  # of the decoding below and of the cache file; change it with them
+# What a user should know of some images; said whenever the data are read, from files or cache.
+REMARKS = {
+    "turned": "were stood up as their EXIF orientation says, and their masks, which have none, are taken as "
+    "upright (were they drawn on the stored pixels, give them the same orientation)",
+    "dim": "have 16 bits a channel but use the lowest sixteenth of the range only and are nearly black (12 "
+    "bits in a file of 16? multiply them by 16)",
+}
 STRIDE = 8  # largest factor by which a U-Net of the default depth shrinks an image
 
 
@@ -63,14 +71,17 @@ def domain(listing: Listing, size: Size, cache_dir: str | Path | None = None) ->
         / "decoded"
         / f"{listing.name.replace('/', '-')}-{content_key(listing, size)}.pt"
     )
-    pixels = read(file)
-    if pixels is None or not _fits(pixels, listing, size):
+    pixels, remarks = read(file) or ({}, {})
+    if not _fits(pixels, listing, size):
         keep = writable(file.parent)
         if keep:
             check_room(file.parent, _bytes_needed(listing, size))
-        pixels = decode(listing, size)
+        pixels, remarks = decode(listing, size)
         if keep:
-            write(file, pixels)
+            write(file, pixels, remarks)
+    for kind, rows in remarks.items():
+        names = enumerated(listing.records[row].name for row in rows)
+        note(f"{listing.name}: {len(rows)} of {len(listing.records)} images {REMARKS[kind]}: {names}")
     return Domain(
         name=listing.name,
         images=pixels["images"],
@@ -109,45 +120,61 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1))
 
 
-def decode(listing: Listing, size: Size) -> dict[str, Tensor]:
-    """``images`` uint8 (n, 3, h, w), ``masks`` (n, 1, h, w) and, where there are any, ``parts`` likewise."""
+def decode(listing: Listing, size: Size) -> tuple[dict[str, Tensor], dict[str, list[int]]]:
+    """``images`` uint8 (n, 3, h, w), ``masks`` (n, 1, h, w) and, where there are any, ``parts`` likewise.
+
+    Beside them the rows that each of `REMARKS` is true of.
+    """
     n = len(listing.records)
     images = torch.empty(n, 3, *size, dtype=torch.uint8)
     masks = torch.empty(n, 1, *size, dtype=torch.uint8)
     parts = torch.empty(n, 1, *size, dtype=torch.uint8) if listing.part_names else None
 
-    def fill(row: int) -> None:
+    remarks: dict[str, list[int]] = {}
+
+    def fill(row: int) -> list[str]:
         record = listing.records[row]
-        image, full = read_image(record.image, size)
-        mask, indices = listing.read_masks(record, full)
-        images[row] = torch.from_numpy(image.copy()).permute(2, 0, 1)
+        picture = read_picture(record.image, size)
+        mask, indices = listing.read_masks(record, picture.full)
+        images[row] = torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1)
         masks[row, 0] = torch.from_numpy(resize_mask(mask, size))
         if parts is not None:
             parts[row, 0] = torch.from_numpy(resize_parts(indices, mask, size))
+        return ["dim"] * picture.dim + ["turned"] * _may_be_turned(record, picture)
 
     with _threads() as pool:
         try:
-            for _ in progress(pool.map(fill, range(n)), n, f"decoding {listing.name}"):
-                pass
+            filled = progress(pool.map(fill, range(n)), n, f"decoding {listing.name}")
+            for row, kinds in enumerate(filled):
+                for kind in kinds:
+                    remarks.setdefault(kind, []).append(row)
         except BaseException:
             pool.shutdown(cancel_futures=True)  # the first damaged file is reported at once
             raise
     pixels = {"images": images, "masks": masks}
-    return pixels if parts is None else {**pixels, "parts": parts}
+    return pixels if parts is None else {**pixels, "parts": parts}, remarks
 
 
-def read(file: Path) -> dict[str, Tensor] | None:
-    """The pixels of a cache file, memory-mapped; None if it is absent, damaged or bears another's name."""
+def _may_be_turned(record: Record, picture: Picture) -> bool:
+    """Whether the image was stood up, its mask says nothing of that, and sizes do not tell either."""
+    fits_both_ways = picture.orientation in (2, 3, 4) or picture.full[0] == picture.full[1]
+    if picture.orientation == 1 or not fits_both_ways:
+        return False
+    return isinstance(record.mask, str) or orientation_of(record.mask) is None
+
+
+def read(file: Path) -> tuple[dict[str, Tensor], dict[str, list[int]]] | None:
+    """What `write` wrote, memory-mapped; None if the file is absent, damaged or bears another's name."""
     try:
         saved = torch.load(file, weights_only=True, mmap=True)
         pixels = saved["pixels"]
-        return pixels if saved["checksum"] == _checksum(pixels, file.name) else None
+        return (pixels, saved["remarks"]) if saved["checksum"] == _checksum(pixels, file.name) else None
     except Exception:  # torch raises a dozen kinds for a damaged file; each means: decode again
         return None
 
 
-def write(file: Path, pixels: dict[str, Tensor]) -> None:
-    """Write a cache file, whole or not at all.
+def write(file: Path, pixels: dict[str, Tensor], remarks: dict[str, list[int]] | None = None) -> None:
+    """Write a cache file, whole or not at all: the two parts of `decode`.
 
     Raises:
         InputError: the disk is full or the folder is not writable.
@@ -155,8 +182,9 @@ def write(file: Path, pixels: dict[str, Tensor]) -> None:
     needed = sum(value.numel() for value in pixels.values())
     with replacing(file) as temporary:
         try:
+            saved = {"pixels": pixels, "remarks": remarks or {}, "checksum": _checksum(pixels, file.name)}
             with open(temporary, "wb") as handle:
-                torch.save({"pixels": pixels, "checksum": _checksum(pixels, file.name)}, handle)
+                torch.save(saved, handle)
         except (OSError, RuntimeError) as error:
             if system_error(error) not in (errno.ENOSPC, errno.EDQUOT):
                 raise

@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 from mstl import methods
 from mstl.data.augment import to_float
 from mstl.data.readers.listing import existing_folder, files_by_stem, plain_file
-from mstl.data.readers.pixels import read_image
+from mstl.data.readers.pixels import lying, read_picture
 from mstl.data.store import check_working_size
 from mstl.methods import Method
 from mstl.run.checkpoint import differences, impossible, load_checkpoint
@@ -107,10 +107,10 @@ def _weights(state: dict[str, Any], path: Path) -> dict[str, Tensor]:
 
 
 def predict_folder(run: str, images: str, out: str, device: str = "cpu") -> list[Path]:
-    """Segment every image of a folder with a finished run; masks are PNGs of the images' own sizes.
+    """Segment every image of a folder with a finished run; masks are PNGs that fit the images as stored.
 
     An image is resized to the size the run was trained at, its logits are resized back, and a pixel is
-    object (255) where they are positive.
+    object (255) where they are positive. A mask lies like its image, with the same EXIF orientation.
 
     Args:
         run: folder of a finished run.
@@ -131,12 +131,13 @@ def predict_folder(run: str, images: str, out: str, device: str = "cpu") -> list
     size = tuple(read_manifest(Path(run))["settings"]["size"])
     written = []
     for stem, file in progress(sorted(files.items()), len(files), "segmenting"):
-        pixels, (width, height) = read_image(file, size)
-        batch = to_float(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(device))
+        picture = read_picture(file, size)
+        batch = to_float(torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1)[None].to(device))
         with torch.no_grad():
-            logits = interpolate(method.predict(batch).float(), (height, width), mode="bilinear")
+            logits = interpolate(method.predict(batch).float(), picture.full[::-1], mode="bilinear")
+        mask = Image.fromarray((logits[0, 0] > 0).cpu().numpy().astype("uint8") * 255)
         with replacing(Path(out) / f"{stem}.png") as temporary:
-            mask = (logits[0, 0] > 0).cpu().numpy()
-            Image.fromarray(mask.astype("uint8") * 255).save(temporary, format="PNG")
+            stored, exif = lying(mask, picture.orientation)
+            stored.save(temporary, format="PNG", exif=exif)
         written.append(Path(out) / f"{stem}.png")
     return written

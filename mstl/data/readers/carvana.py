@@ -14,6 +14,7 @@ image right (Shaler et al., Carvana Image Masking Challenge, kaggle.com, 2017).
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from mstl.data.readers.listing import (
     files_by_stem,
     view_number,
 )
-from mstl.data.readers.pixels import read_indices, read_mask
+from mstl.data.readers.masks import read_indices, read_mask
 from mstl.data.readers.rle import decode_rle
 from mstl.data.readers.tables import read_rows
 from mstl.system.errors import InputError
@@ -44,7 +45,7 @@ def listing(path: str | Path, name: str = "carvana", part_names: tuple[str, ...]
     path = existing_folder(path, _EXPECTED)
     images = files_by_stem(existing_folder(path / "train", _EXPECTED))
     if (path / "train_masks").is_dir():
-        masks: dict = files_by_stem(path / "train_masks", ending="_mask")
+        masks: dict = files_by_stem(path / "train_masks", ending="_mask", known=images)
         place = path / "train_masks"
     elif (path / "train_masks.csv").is_file():
         place = path / "train_masks.csv"
@@ -70,7 +71,7 @@ def listing(path: str | Path, name: str = "carvana", part_names: tuple[str, ...]
         Record(stem, *_car_and_view(stem, file), file, masks[stem], parts.get(stem))
         for stem, file in images.items()
     )
-    return Listing(name, records, read_masks, version="carvana 1", part_names=part_names)
+    return Listing(name, records, read_masks, version="carvana 2", part_names=part_names)
 
 
 def _car_and_view(stem: str, file: Path) -> tuple[str, int]:
@@ -88,7 +89,7 @@ def read_rle_table(path: Path) -> dict[str, str]:
     """
     masks: dict[str, str] = {}
     for _, (image, runs) in read_rows(path, ("img", "rle_mask")):
-        stem = Path(image).stem
+        stem = unicodedata.normalize("NFC", Path(image.strip()).stem)
         if stem in masks:
             raise InputError(f"duplicate name {stem!r} in {path}; an image is listed once")
         masks[stem] = runs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from mstl.data.readers.listing import (
     Listing,
     Record,
     check_pairs,
+    enumerated,
     existing_folder,
     files_by_stem,
     view_number,
 )
-from mstl.data.readers.pixels import read_mask
+from mstl.data.readers.masks import read_mask
 from mstl.data.readers.tables import read_rows
 from mstl.system.errors import InputError
 from mstl.system.tables import check_name
@@ -35,10 +37,10 @@ def listing(path: str | Path, name: str = "folder") -> Listing:
     """
     path = existing_folder(path, _EXPECTED)
     images = files_by_stem(existing_folder(path / "images", _EXPECTED))
-    masks = files_by_stem(existing_folder(path / "masks", _EXPECTED), ending="_mask")
+    masks = files_by_stem(existing_folder(path / "masks", _EXPECTED), ending="_mask", known=images)
     check_pairs(images, masks, path / "images", path / "masks")
-    table = path / "groups.csv"
-    groups = read_groups(table, images) if table.is_file() else groups_from_names(images)
+    table = groups_table(path)
+    groups = groups_from_names(images) if table is None else read_groups(table, images)
 
     def read_masks(record: Record, full: tuple[int, int]) -> tuple[np.ndarray, None]:
         return read_mask(Path(record.mask), full, record.image), None
@@ -47,7 +49,19 @@ def listing(path: str | Path, name: str = "folder") -> Listing:
         Record(stem, groups[stem], view_number(stem.removeprefix(f"{groups[stem]}_")), file, masks[stem])
         for stem, file in images.items()
     )
-    return Listing(name, records, read_masks, version="folder 1")
+    return Listing(name, records, read_masks, version="folder 2")
+
+
+def groups_table(path: Path) -> Path | None:
+    """``groups.csv`` of a folder, in capitals or not (some systems tell them apart), or None.
+
+    Raises:
+        InputError: there are two.
+    """
+    found = sorted(f for f in path.iterdir() if f.name.casefold() == "groups.csv" and f.is_file())
+    if len(found) > 1:
+        raise InputError(f"{path} holds {found[0].name} and {found[1].name}; keep one of them")
+    return found[0] if found else None
 
 
 def groups_from_names(stems: dict[str, Path] | list[str]) -> dict[str, str]:
@@ -59,19 +73,29 @@ def groups_from_names(stems: dict[str, Path] | list[str]) -> dict[str, str]:
 
 
 def read_groups(table: Path, images: dict[str, Path]) -> dict[str, str]:
-    """Group of each image from ``groups.csv``.
+    """Group of each image from ``groups.csv``; blanks around and within a group's name count as one blank.
 
     Raises:
-        InputError: not such a table (`read_rows`), a group without a name, an image that is listed twice or
-            not at all.
+        InputError: not such a table (`read_rows`), a group without a name, groups whose names differ in
+            capitals only, an image that is listed twice or not at all.
     """
     groups: dict[str, str] = {}
+    written: dict[str, str] = {}  # by the name in small letters
     for line, (name, group) in read_rows(table, ("name", "group")):
-        stem = name if name in images else Path(name).stem
+        name, group = (
+            unicodedata.normalize("NFC", name),
+            " ".join(unicodedata.normalize("NFC", group).split()),
+        )
+        stem = next((s for s in (name, Path(name).stem, Path(name.strip()).stem) if s in images), name)
         if stem in groups:
             raise InputError(f"duplicate name {stem!r} in {table}; an image has one group")
         groups[stem] = check_name(group, f"{table}, line {line}")
+        if written.setdefault(group.casefold(), group) != group:
+            raise InputError(
+                f"{table}: groups {written[group.casefold()]!r} and {group!r} differ in capitals only; write "
+                "one object's name in one way"
+            )
     if set(groups) != set(images):
         alone = sorted(set(groups) ^ set(images))
-        raise InputError(f"{table} must list each image once; {', '.join(alone[:5])} is in one place only")
+        raise InputError(f"{table} must list each image once; {enumerated(alone)} is in one place only")
     return groups

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Callable, Iterable
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from mstl.system.errors import InputError
+from mstl.system.notes import note
 from mstl.system.tables import check_name
 
 
@@ -58,7 +60,9 @@ class Listing:
     part_names: tuple[str, ...] = ()
 
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+TABLE_SUFFIXES = (".csv", ".json")
+CLUTTER = ("thumbs.db", "desktop.ini", "__macosx")  # what systems leave; names that begin with a dot, too
 VIEW = re.compile("0{0,9}([1-9]|1[0-6])")
 LARGEST = 2**30  # bytes of one file; the largest photograph and the longest table have less
 
@@ -101,26 +105,72 @@ def plain_file(file: Path) -> Path:
     return file
 
 
-def files_by_stem(path: Path, ending: str = "") -> dict[str, Path]:
-    """Image files of a folder by stem, less ``ending``, in alphabetical order.
+def files_by_stem(path: Path, ending: str = "", known: Iterable[str] = ()) -> dict[str, Path]:
+    """Image files of a folder by stem, in alphabetical order, and a note of what is no image and left out.
+
+    Stems are composed as Linux and Windows write them (NFC): a Mac's ``e`` + accent is the same name.
+
+    Args:
+        path: the folder.
+        ending: is taken off the stems (``_mask``), unless the whole stem is in ``known``.
+        known: stems of the images, where ``path`` holds their masks.
 
     Raises:
         InputError: two files share a stem (``a.jpg`` and ``a.png``), there is none, one is no plain file
             (`plain_file`), or a name is not UTF-8.
     """
     found: dict[str, Path] = {}
+    known, left_out = set(known), []
     for file in sorted(existing_folder(path, "a folder of images").iterdir()):
-        if file.name.startswith(".") or file.suffix.lower() not in IMAGE_SUFFIXES:
+        if file.suffix.lower() not in IMAGE_SUFFIXES or file.name.startswith("."):
+            left_out.append(file)
             continue
-        stem = file.stem.removesuffix(ending)
+        stem = unicodedata.normalize("NFC", file.stem)
+        stem = stem if stem in known else stem.removesuffix(ending)
         if stem in found:
             raise InputError(
                 f"duplicate name {stem!r} in {path}: {found[stem].name} and {file.name}; keep one of them"
             )
         found[check_name(stem, path)] = plain_file(file)
+    note_left_out(path, left_out, f"images are read from {', '.join(IMAGE_SUFFIXES)}")
     if not found:
         raise InputError(f"folder {path} holds no images ({', '.join(IMAGE_SUFFIXES)})")
-    return found
+    return {stem: found[stem] for stem in sorted(found)}
+
+
+def note_left_out(folder: object, files: Iterable[Path], why: str) -> None:
+    """Say in one line which ``files`` of a folder nobody reads; what systems leave there is not worth one."""
+    names = [
+        f"{file.name}/" if file.is_dir() else file.name
+        for file in files
+        if not file.name.startswith(".") and file.name.lower() not in CLUTTER
+    ]
+    if names:
+        note(f"{folder}: left out {enumerated(names)}; {why}")
+
+
+def data_files(folder: str | Path) -> list[Path]:
+    """Every file below ``folder`` that a reader may read, symbolic links followed, in order of their paths.
+
+    Hash their names and contents to know whether data have changed in any way.
+
+    Raises:
+        InputError: a folder is missing or cannot be read.
+    """
+    return sorted(_files_below(existing_folder(folder, "a folder of data"), frozenset()))
+
+
+def _files_below(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+    here = folder.resolve()
+    if here in above:  # a link leads back up
+        return
+    for path in existing_folder(folder, "a folder of data").iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _files_below(path, above | {here})
+        elif path.suffix.lower() in (*IMAGE_SUFFIXES, *TABLE_SUFFIXES) and path.is_file():
+            yield path
 
 
 def view_number(text: str) -> int:
@@ -132,10 +182,15 @@ def check_pairs(images: Iterable[str], masks: Iterable[str], image_place: object
     """Every image has a mask and every mask an image, or an InputError names those that have not."""
     images, masks = set(images), set(masks)
     for one, other, what, missing, place in (
-        (images, masks, "image without mask", "mask", mask_place),
-        (masks, images, "mask without image", "image", image_place),
+        (images, masks, "image without mask", "a mask", mask_place),
+        (masks, images, "mask without image", "an image", image_place),
     ):
         alone = sorted(one - other)
         if alone:
-            shown = ", ".join(alone[:5]) + (f" and {len(alone) - 5} more" if len(alone) > 5 else "")
-            raise InputError(f"{what}: {shown}; expected a {missing} of the same name in {place}")
+            raise InputError(f"{what}: {enumerated(alone)}; expected {missing} of the same name in {place}")
+
+
+def enumerated(names: Iterable[str], most: int = 5) -> str:
+    """``a, b and 3 more``."""
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

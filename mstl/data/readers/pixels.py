@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -16,20 +17,39 @@ Size = tuple[int, int]  # (height, width), as tensors have it
 # Only these are decoded, whatever a file is called: Pillow hands PostScript, for one, to another program.
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
 MOST_PIXELS = 89_478_485  # where Pillow begins to warn of a decompression bomb; 268 MB as RGB
-# EXIF orientation -> how to stand the picture up, and whether that exchanges width and height.
-ORIENTATIONS = {
-    2: (Image.Transpose.FLIP_LEFT_RIGHT, False),
-    3: (Image.Transpose.ROTATE_180, False),
-    4: (Image.Transpose.FLIP_TOP_BOTTOM, False),
-    5: (Image.Transpose.TRANSPOSE, True),
-    6: (Image.Transpose.ROTATE_270, True),
-    7: (Image.Transpose.TRANSVERSE, True),
-    8: (Image.Transpose.ROTATE_90, True),
+ORIENTATION = 0x0112  # EXIF's and TIFF's tag
+# Its value -> how to stand the picture up; from 5 on that exchanges width and height.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
 }
+PHOTOMETRIC, BITS = 262, 258  # TIFF's tags: which end of the scale is white (0: the lower), bits a channel
+DIM = 16  # of 256: what 12 bits reach in a file of 16
+
+
+class Picture(NamedTuple):
+    """A photograph as `read_picture` gives it.
+
+    Attributes:
+        pixels: RGB uint8 (h, w, 3), upright.
+        full: (width, height) of the upright photograph on disk.
+        orientation: the EXIF tag, 1 where there is none.
+        dim: it has 16 bits a channel and uses the lowest sixteenth of their range only.
+    """
+
+    pixels: np.ndarray
+    full: tuple[int, int]
+    orientation: int
+    dim: bool
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def opened(path: Path) -> Iterator[Image.Image]:
     """The image at ``path``, undecoded; what is wrong with it, now or while decoding, is an InputError."""
     try:
         with Image.open(path, formats=FORMATS) as image:
@@ -57,20 +77,65 @@ def _too_many(path: Path, found: str) -> InputError:
     )
 
 
-def _alone(image: Image.Image, path: Path) -> None:
-    """An InputError for a film: which of its pictures is the mask?"""
-    if getattr(image, "is_animated", False):
-        raise InputError(f"{path} holds several pictures; a mask is one: save the one that counts")
+def orientation(image: Image.Image) -> int | None:
+    """The EXIF tag of an image, 1 to 8, or None; the image must not be decoded yet.
+
+    Pillow stands a TIFF up itself while it decodes, and forgets the tag.
+    """
+    tag = image.getexif().get(ORIENTATION)
+    return int(tag) if isinstance(tag, int | float) and tag in range(1, 9) else None
 
 
-def _eight_bit(image: Image.Image, path: Path) -> Image.Image:
-    """Grey values of 16 bits as those of 8, the high byte; other images as they are."""
+def orientation_of(path: Path) -> int | None:
+    """The EXIF orientation that a file declares, or None.
+
+    Raises:
+        InputError: as `read_image`.
+    """
+    with opened(path) as image:
+        return orientation(image)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image decoded and stood up as its tag says, once, whatever its format."""
+    tag = orientation(image)
     image.load()
+    return image.transpose(TURNS[tag]) if tag in TURNS and image.format != "TIFF" else image
+
+
+def lying(image: Image.Image, tag: int) -> tuple[Image.Image, Image.Exif]:
+    """An upright image as it is stored with an EXIF orientation ``tag``, and the EXIF to store with it."""
+    exif = Image.Exif()
+    if tag not in TURNS:
+        return image, exif
+    exif[ORIENTATION] = tag
+    back = {6: 8, 8: 6}.get(tag, tag)  # the other turns undo themselves
+    return image.transpose(TURNS[back]), exif
+
+
+def sixteen_bits(image: Image.Image) -> bool:
+    """Whether a PNG or TIFF that is not decoded yet holds 16 bits a channel."""
+    if image.format not in ("PNG", "TIFF"):
+        return False
+    raw = (tile[3] if isinstance(tile[3], str) else tile[3][0] for tile in image.tile)
+    return any(";16" in mode for mode in raw)
+
+
+def grey_levels(image: Image.Image) -> np.ndarray:
+    """Grey values of a decoded image of more than 8 bits: int64 (h, w), 0 to 65535, white the largest."""
+    values, tags = np.asarray(image).astype(np.int64), getattr(image, "tag_v2", {})
+    most = 2 ** tags.get(BITS, (16,))[0] - 1  # of 12 bits, which TIFF knows, 4095
+    values = values * 65536 // (most + 1)
+    return 65535 - values if tags.get(PHOTOMETRIC) == 0 else values
+
+
+def _eight_bit(image: Image.Image, path: Path, deep: bool) -> tuple[Image.Image, bool]:
+    """A decoded image with 8 bits a channel, the high byte of 16, and whether that leaves it nearly black."""
     if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
         raise InputError(f"{path} has 32 bits a pixel; save it with 8 or 16")
     if image.mode == "I" or image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8))
-    return image
+        image, deep = Image.fromarray((grey_levels(image) >> 8).astype(np.uint8)), True
+    return image, deep and 0 < max(image.convert("L").getextrema()) < DIM
 
 
 def _shrinks(source: tuple[int, int], size: Size) -> bool:
@@ -78,7 +143,12 @@ def _shrinks(source: tuple[int, int], size: Size) -> bool:
 
 
 def read_image(path: Path, size: Size) -> tuple[np.ndarray, tuple[int, int]]:
-    """RGB uint8 (h, w, 3) at ``size`` and the (width, height) it has on disk.
+    """RGB uint8 (h, w, 3) at ``size`` and the (width, height) on disk: the first two of `read_picture`."""
+    return read_picture(path, size)[:2]
+
+
+def read_picture(path: Path, size: Size) -> Picture:
+    """A photograph at ``size``.
 
     Shrinking averages over each pixel's area; a JPEG much larger than ``size`` is decoded at
     the smallest of its built-in scales that is not below it. EXIF orientation is undone, transparency is
@@ -87,68 +157,23 @@ def read_image(path: Path, size: Size) -> tuple[np.ndarray, tuple[int, int]]:
     Raises:
         InputError: the file is missing, damaged, of no kind in `FORMATS` or larger than `MOST_PIXELS`.
     """
-    with _opened(path) as image:
-        turn, turned = ORIENTATIONS.get(image.getexif().get(0x0112), (None, False))
-        full = image.size[::-1] if turned else image.size
+    with opened(path) as image:
+        deep, tag, full = sixteen_bits(image), orientation(image) or 1, image.size
         height, width = size
         # Two pixels for one leave the area average something to average.
-        image.draft("RGB", (2 * height, 2 * width) if turned else (2 * width, 2 * height))
-        pixels = _eight_bit(image, path)
+        image.draft("RGB", (2 * height, 2 * width) if tag > 4 else (2 * width, 2 * height))
+        image.load()
+        if image.format == "TIFF":
+            full = image.size  # upright already
+        elif tag > 4:
+            full = full[::-1]
+        eight, dim = _eight_bit(image, path, deep)
         # Without this Pillow warns of every palette that has transparent entries.
-        pixels.info.pop("transparency", None)
-        upright = (pixels if turn is None else pixels.transpose(turn)).convert("RGB")
-    resample = Image.Resampling.BOX if _shrinks(upright.size, size) else Image.Resampling.BILINEAR
-    return np.asarray(upright.resize((width, height), resample)), full
-
-
-def read_mask(path: Path, expected: tuple[int, int], image: Path) -> np.ndarray:
-    """Mask uint8 (h, w) in {0, 1}, full size; any value but 0 is the object.
-
-    Palette images count by index (Carvana's GIFs hold 0 and 1), others by their grey value.
-
-    Raises:
-        InputError: another size than the image, several pictures, transparent pixels, more than two values,
-            no background value 0, or as `read_image`.
-    """
-    with _opened(path) as file:
-        _alone(file, path)
-        if file.size != expected:
-            raise InputError(
-                f"{path} is {file.size[0]}×{file.size[1]} but its image {image.name} is "
-                f"{expected[0]}×{expected[1]}; a mask has the size of its image"
-            )
-        file.load()
-        if "A" in file.getbands() and file.getchannel("A").getextrema() != (255, 255):
-            raise InputError(f"{path} is transparent in part; a mask holds two opaque values: flatten it")
-        wide = file.mode == "F" or file.mode.startswith("I")  # 16 or 32 bits: no histogram
-        indices = file if wide or file.mode in ("1", "L", "P") else file.convert("L")
-        pixels = np.asarray(indices)
-        values = np.unique(pixels).tolist() if wide else np.flatnonzero(indices.histogram()).tolist()
-        if len(values) > 2 or (len(values) == 2 and values[0] != 0):
-            raise InputError(
-                f"{path} holds {len(values)} values (from {values[0]} to {values[-1]}); a mask holds two, "
-                "0 for the background and one other for the object: threshold it and save it as PNG"
-            )
-        return (pixels != 0).astype(np.uint8)
-
-
-def read_indices(path: Path, expected: tuple[int, int], image: Path, largest: int) -> np.ndarray:
-    """Part index map uint8 (h, w), full size.
-
-    Raises:
-        InputError: another size than the image, no 8-bit map, an index above ``largest``, or as `read_image`.
-    """
-    with _opened(path) as file:
-        _alone(file, path)
-        if file.mode not in ("1", "L", "P") or file.size != expected:
-            raise InputError(
-                f"{path} must be a map of one channel and 8 bits of the size of {image.name}, "
-                f"{expected[0]}×{expected[1]}; it is {file.mode}, {file.size[0]}×{file.size[1]}"
-            )
-        indices = np.array(file, dtype=np.uint8)
-    if indices.size and int(indices.max()) > largest:
-        raise InputError(f"{path} holds part {int(indices.max())}; the highest known is {largest}")
-    return indices
+        eight.info.pop("transparency", None)
+        turned = eight.transpose(TURNS[tag]) if tag in TURNS and image.format != "TIFF" else eight
+        rgb = turned.convert("RGB")
+    resample = Image.Resampling.BOX if _shrinks(rgb.size, size) else Image.Resampling.BILINEAR
+    return Picture(np.asarray(rgb.resize((width, height), resample)), full, tag, dim)
 
 
 def _share(where: np.ndarray, size: Size) -> np.ndarray:

@@ -17,7 +17,7 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, list[
     """Number of the line and the cells of ``columns``, row by row.
 
     Empty lines and other columns are passed over; a byte order mark, any kind of line end and quoted cells
-    are understood.
+    are understood, and so are blanks around the names of columns.
 
     Raises:
         InputError: not UTF-8, no CSV, a NUL, a column that is missing or there twice, a row without a cell.
@@ -27,7 +27,7 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, list[
         with open(plain_file(path), newline="", encoding="utf-8-sig") as file:
             # `strict`: an open quote would swallow the rest of the file.
             rows = csv.reader(_without_nul(file, path), strict=True)
-            places = _places(path, next(rows, []), columns)
+            places = _places(path, [cell.strip() for cell in next(rows, [])], columns)
             for row in rows:
                 if not row:
                     continue
