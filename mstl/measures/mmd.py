@@ -77,7 +77,8 @@ def mean_bandwidths(
         n = len(distances)
         mean = distances.sum() / (n * n if diagonal else n * (n - 1))
         # All rows equal: any bandwidth gives the right distance, 0, except 0 itself.
-        return distances.new_tensor(multipliers) * mean.clamp_min(torch.finfo(distances.dtype).eps)
+        factors = torch.tensor(multipliers, dtype=distances.dtype).to(distances.device, non_blocking=True)
+        return factors * mean.clamp_min(torch.finfo(distances.dtype).eps)
 
     bandwidths.multipliers = tuple(multipliers)
     return bandwidths
@@ -228,7 +229,7 @@ def _resolve(bandwidths: Bandwidths, like: Tensor) -> Tensor:
         numbers = (bandwidths,) if isinstance(bandwidths, int | float) else tuple(bandwidths)
         if not numbers or not all(number > 0 for number in numbers):
             raise InputError(f"bandwidths must be one or more numbers > 0; got {bandwidths}")
-        bandwidths = like.new_tensor(numbers)
+        bandwidths = torch.tensor(numbers, dtype=like.dtype).to(like.device, non_blocking=True)
     return bandwidths.detach().to(like).reshape(-1)
 
 

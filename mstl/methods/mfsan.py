@@ -141,4 +141,4 @@ def _rows(features: Tensor, limit: int, progress: float) -> Tensor:
     if len(rows) <= limit:
         return rows
     chosen = torch.randperm(len(rows), generator=stream_generator(0, "places", f"{progress:.9f}"))[:limit]
-    return rows[chosen.to(rows.device)]
+    return rows[chosen.to(rows.device, non_blocking=True)]

@@ -53,7 +53,8 @@ class SourceOnly(base.Method):
             network(batch.source_images[j]).logits
             for j, network in zip(self.chosen, self.networks, strict=True)
         ]
-        return head_losses(logits, batch.source_masks[self.chosen], [], batch.source_masks.new_empty(0))
+        masks = torch.stack([batch.source_masks[j] for j in self.chosen])
+        return head_losses(logits, masks, [], masks.new_empty(0))
 
     def predict(self, images: Tensor) -> Tensor:
         return mean_probability_logits(torch.stack([network(images).logits for network in self.networks]))

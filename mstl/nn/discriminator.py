@@ -200,7 +200,8 @@ class FeatureBank(nn.Module):
         device = generator.device if generator is not None else "cpu"
         chosen = torch.randperm(len(locations), generator=generator, device=device)[: self.share]
         slots = torch.arange(self.pushed, self.pushed + len(chosen)) % capacity
-        self.vectors[slots.to(self.vectors.device)] = locations[chosen.to(locations.device)].to(self.vectors)
+        slots, chosen = (rows.to(self.vectors.device, non_blocking=True) for rows in (slots, chosen))
+        self.vectors[slots] = locations[chosen].to(self.vectors)
         self.pushed += len(chosen)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
@@ -209,7 +210,7 @@ class FeatureBank(nn.Module):
             raise InputError("the feature bank is empty; push features before sampling")
         device = generator.device if generator is not None else "cpu"
         rows = torch.randint(len(self), (n,), generator=generator, device=device)
-        return self.vectors[rows.to(self.vectors.device)][:, :, None, None]
+        return self.vectors[rows.to(self.vectors.device, non_blocking=True)][:, :, None, None]
 
     def get_extra_state(self) -> Tensor:
         return torch.tensor(self.pushed)

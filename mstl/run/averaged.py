@@ -9,7 +9,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 
 class AveragedWeights(AveragedModel):
@@ -29,20 +29,27 @@ class AveragedWeights(AveragedModel):
     """
 
     def __init__(self, method: nn.Module, decay: float) -> None:
-        super().__init__(method, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        super().__init__(method)
         self.decay = decay
         self.eval()
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
         """Take the weights of one more step into the average."""
-        own = statistics(self.module)
-        kept = [value.clone() for value in own]
-        first = self.n_averaged == 0
-        super().update_parameters(model)  # copies the buffers as they are
-        if kept and not first:
-            for value, before in zip(own, kept, strict=True):
-                value.lerp_(before, self.decay)
+        # As PyTorch's own, which hands its count to the GPU in each step and so waits for it.
+        averages, weights = (list(m.parameters()) for m in (self.module, model))
+        running = {id(value) for value in statistics(self.module)}
+        if self.n_averaged == 0:
+            torch._foreach_copy_(averages, weights)
+            running = set()
+        else:
+            torch._foreach_lerp_(averages, weights, 1 - self.decay)
+        for average, value in zip(self.module.buffers(), model.buffers(), strict=True):
+            if id(average) in running:
+                average.lerp_(value, 1 - self.decay)
+            else:
+                average.copy_(value, non_blocking=True)
+        self.n_averaged += 1
 
     @contextmanager
     def teaching(self) -> Iterator[nn.Module]:

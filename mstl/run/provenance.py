@@ -99,13 +99,16 @@ def _method_files(module: str, package: Path) -> set[str]:
 def commit() -> str:
     """Commit of the checkout; ``+`` where tracked files differ from it.
 
-    Outside a checkout what the environment's MSTL_COMMIT says, else ``unknown``.
+    What the environment's MSTL_COMMIT says, where a checkout travels without its history; else ``unknown``
+    outside a checkout.
     """
+    if stated := os.environ.get("MSTL_COMMIT"):
+        return stated
     try:
         head = _git("rev-parse", "--short=12", "HEAD")
         changed = _git("status", "--porcelain", "--untracked-files=no", "--", "mstl", "notebooks", "workflow")
     except (OSError, subprocess.CalledProcessError):
-        return os.environ.get("MSTL_COMMIT") or "unknown"
+        return "unknown"
     return head + ("+" if changed else "")
 
 

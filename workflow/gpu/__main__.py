@@ -1,6 +1,6 @@
 """`make gpu`: everything that one GPU can tell in a few minutes, most valuable first.
 
-    python workflow/gpu --out gpu-results [--steps tests full speed t4] [--minutes 8] [--carparts FOLDER]
+    python workflow/gpu --out gpu-results [--steps tests full ...] [--minutes 8] [--carparts FOLDER]
 
 Each step is a process of its own with a clock of its own, and its tables are written when it ends, so that
 nothing finished is lost when a step fails, hangs or the machine goes away:
@@ -9,6 +9,7 @@ nothing finished is lost when a step fails, hangs or the machine goes away:
     tests.csv   every test marked ``gpu``, with what it measured
     runs.zip    scores, curves and manifest of every finished training run
     speed.csv   step times and their ratios
+    rivals.csv  our loop beside a plain one, and torch.compile
     t4.csv      a T4's settings imitated: float16, 16 GB
     log.txt     what the steps printed
 
@@ -30,13 +31,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = {  # share of the minutes, in the order of their value
-    "tests": 0.18,
-    "full": 0.45,
-    "speed": 0.28,
-    "t4": 0.09,
+    "tests": 0.16,
+    "full": 0.42,
+    "speed": 0.22,
+    "rivals": 0.12,
+    "t4": 0.08,
     "sweep": 1.0,
 }
-DEFAULT = ("tests", "full", "speed", "t4")
+DEFAULT = ("tests", "full", "speed", "rivals", "t4")
 NEEDED = 16.0  # GiB of free memory: what a T4 has
 GRACE = 10.0  # seconds a step gets beyond its own clock to write what it has
 
@@ -131,12 +133,13 @@ def machine(small: bool) -> tuple[str, str]:
 def origin() -> str:
     """Commit of the code; where it travelled without its history, as `pack` wrote it down."""
     note = ROOT / ".gpu" / "commit"
-    sys.path.insert(0, str(ROOT))
-    from mstl.run import provenance
-
-    found = provenance.commit()
-    if found == "unknown" and note.exists():
+    if note.exists():
         found = note.read_text().strip()
+    else:
+        sys.path.insert(0, str(ROOT))
+        from mstl.run import provenance
+
+        found = provenance.commit()
     os.environ["MSTL_COMMIT"] = found
     return found
 

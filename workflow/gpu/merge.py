@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 from mstl.report.results import collect_compact  # noqa: E402
 from mstl.system.errors import InputError  # noqa: E402
 
-TABLES = ("steps.csv", "tests.csv", "full.csv", "speed.csv", "t4.csv")
+TABLES = ("steps.csv", "tests.csv", "full.csv", "speed.csv", "rivals.csv", "t4.csv")
 
 
 def main() -> int:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import torch
 from bare import bare_step, prepared
-from bench_train import speed
-from loops import files
 from rounds import alternate, ratios
 from stacked import Stacked, looped
 from step import Clock, arguments
@@ -29,12 +24,16 @@ def main() -> int:
     """Measure, one part after another while the clock allows; tables are written after each."""
     options, clock = arguments()
     table = Table("speed", folder=options.out)
-    parts: tuple[Callable, ...] = (over_bare, sub_networks, neighbours, over_plain, compiled)
+    return measure(table, (over_bare, sub_networks, neighbours), options.small, clock)
+
+
+def measure(table: Table, parts: Sequence[Callable], small: bool, clock: Clock) -> int:
+    """Part after part, whatever becomes of one; returns the exit status."""
     failed = 0
     for part in parts:
         start = time.perf_counter()
         try:
-            part(table, options.small, clock)
+            part(table, small, clock)
         except Exception as error:  # the other parts go on
             failed += 1
             print(f"FAILED {part.__name__}: {type(error).__name__}: {error}")
@@ -154,52 +153,6 @@ def neighbours(table: Table, small: bool, clock: Clock) -> None:
     finally:
         for worker in workers:
             worker.end()
-
-
-def over_plain(table: Table, small: bool, clock: Clock) -> None:
-    """Our loop against the plain and the advised one of `benchmarks/loops.py`, on photographs on the disk."""
-    if clock.left < 55 and not small:
-        return
-    chosen = argparse.Namespace(rounds=1 if small else 3, steps=2 if small else 6, images=16 if small else 40)
-    for name in ("studio",) if small else ("carvana", "studio"):
-        with tempfile.TemporaryDirectory() as folder:
-            files(name, Path(folder), chosen.images)
-            speed(table, name, Path(folder), 1 if small else min(8, cores()), chosen)
-
-
-def compiled(table: Table, small: bool, clock: Clock) -> None:
-    """torch.compile of one sub-network: what the first pass costs, and what later ones save."""
-    if small or not torch.cuda.is_available() or clock.left < 45:
-        return
-    for profile in ("quick", "full"):
-        config = TrainConfig(profile=profile)
-        network = (
-            SubNetworks(1, width=config.profiled("width"))[0].cuda().to(memory_format=torch.channels_last)
-        )
-        n, size = config.profiled("target_batch_size"), config.profiled("size")
-        images = torch.randn(n, 3, *size, device="cuda").to(memory_format=torch.channels_last)
-        masks = (torch.rand(n, 1, *size, device="cuda") > 0.5).float()
-        fast = torch.compile(network)
-
-        def once(module: Callable, images=images, masks=masks) -> None:
-            with torch.autocast("cuda", torch.bfloat16):
-                loss = segmentation_loss(module(images).logits, masks)
-            loss.backward()
-
-        start = time.perf_counter()
-        once(fast)
-        torch.cuda.synchronize()
-        table.add(
-            "torch.compile, first pass of one sub-network", [time.perf_counter() - start], "s", at=profile
-        )
-        times = alternate(
-            {"eager": lambda o=once, m=network: o(m), "compiled": lambda o=once, m=fast: o(m)}, 3
-        )
-        table.add(
-            "eager over compiled", ratios(times["eager"], times["compiled"]), at=profile, better="higher"
-        )
-        if clock.left < 30:
-            return
 
 
 if __name__ == "__main__":
