@@ -43,7 +43,14 @@ def diagnose(run: str, out: str = "results/grid", data_dir: str | None = None) -
 
 
 def predict(run: str, images: str, out: str, device: str = "cpu") -> None:
-    """Segment the images of a folder with a finished run and write their masks to OUT."""
+    """Segment the images of a folder with a finished run and write their masks to OUT.
+
+    Args:
+        run: folder of the run.
+        images: folder of the images.
+        out: folder for the masks.
+        device: auto, cpu or cuda.
+    """
     from mstl.run.inference import predict_folder
 
     print(f"{len(predict_folder(run, images, out, device))} masks in {out}")

@@ -164,7 +164,7 @@ def main() -> None:
     missed, at = 0, Counter()
     while sum(hits.values()) < kills:
         manifest = config.folder / "manifest.json"
-        if manifest.exists():
+        if manifest.exists() and not json.loads(manifest.read_text()).get("pending"):
             manifest.unlink()  # an aim came too late; the end comes once more
             missed += 1
         done = steps_done(config.folder)

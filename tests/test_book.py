@@ -30,7 +30,7 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "book/references.bib").write_text("@misc{x, title={X}, author={A. Person}, year={2023}}\n")
     (tmp_path / "book/intro.md").write_text(
         "# Introduction\n\nInline $a^2$, a number {eq}`eq-sum`, {doc}`../notebooks/01_toy`, {cite:t}`x`.\n\n"
-        "$$\na + b\n$$ (eq-sum)\n\n```{autofunction} mstl.run.config._one_of\n```\n\n"
+        "$$\na + b\n$$ (eq-sum)\n\n```{autofunction} mstl.run.train._sum\n```\n\n"
         "```{include} _generated/status.md\n```\n\n```{bibliography}\n```\n"
     )
     shutil.copy(ROOT / "_config.yml", tmp_path)

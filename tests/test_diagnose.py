@@ -28,29 +28,33 @@ from mstl.run.train import train
 from mstl.system.errors import InputError
 
 matplotlib.use("agg")
+# One run with steps of its own, one as the profile has them.
+VARIANTS = {"mstl": "mstl+steps=15", "source_combine": "source_combine"}
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     """Two finished runs and their diagnosis: MSTL with a film, and a method without sub-networks."""
     place = tmp_path_factory.mktemp("diagnose")
-    for method, film in (("mstl", Snapshots(10)), ("source_combine", Snapshots())):
-        config = TrainConfig(method=method, profile="tiny", steps=15, out=str(place / "runs"), device="cpu")
+    for method, steps, film in (("mstl", 15, Snapshots(10)), ("source_combine", None, Snapshots())):
+        config = TrainConfig(
+            method=method, profile="tiny", steps=steps, out=str(place / "runs"), device="cpu"
+        )
         diagnose(train(config, film), place / "results")
     return place
 
 
 def run_folder(place: Path, method: str = "mstl") -> Path:
-    return next(place.glob(f"runs/studio/parts/{method}+steps=15/labels-8/seed-0"))
+    return place / "runs/studio/parts" / VARIANTS[method] / "labels-8/seed-0"
 
 
 def table(place: Path, name: str, method: str = "mstl") -> pd.DataFrame:
-    return diagnosis.matching(diagnosis.load(place / "results", "studio", name), method=f"{method}+steps=15")
+    return diagnosis.matching(diagnosis.load(place / "results", "studio", name), method=VARIANTS[method])
 
 
 def shown(place: Path, name: str) -> dict[str, np.ndarray]:
     runs = diagnosis.load(place / "results", "studio", "runs")
-    return diagnosis.pictures(place / "results", diagnosis.shown_run(runs, "mstl+steps=15"), name)
+    return diagnosis.pictures(place / "results", diagnosis.shown_run(runs, VARIANTS["mstl"]), name)
 
 
 def test_the_whole_method_scores_as_in_the_run_and_each_sub_network_has_a_row(place):
@@ -140,6 +144,30 @@ def test_other_data_and_unfinished_runs_are_refused(place, tmp_path):
     with pytest.raises(InputError, match="other data"):
         diagnose(folder, tmp_path / "results")
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"profile": "full", "labels": 0},
+        {"steps": 7, "width": 6, "learning_rate": 0.1, "batch_size": 3, "ema": 0.5},
+        {"mean_teacher": 2.5, "overrides": "strength=0.1 gain=1e+1"},
+        {"recipe": "views", "sources": 2, "extra": "harmful", "without": "front, rear"},
+        {"data": "folder", "recipe": "own", "precision": "32-true", "device": "cpu", "seed": 7},
+    ],
+)
+def test_a_configuration_is_read_back_from_the_settings_it_wrote(options):
+    """What the profile fills in is part of no name: `diagnose` must not take it for the run's own."""
+    config = TrainConfig(**options)
+    again = TrainConfig.of(json.loads(json.dumps(config.settings())))
+    assert again.settings() == config.settings() and again.folder == config.folder
+    for change in ({"variant": "dann"}, {"setting": "parts-5"}, {"size": [1, 1]}, {"seed": "one"}):
+        with pytest.raises(InputError):
+            TrainConfig.of(config.settings() | change)
+    for damaged in ({}, {**config.settings(), "variant": 3}):
+        with pytest.raises(InputError):
+            TrainConfig.of(damaged)
 
 
 def removal_cars(own: float, other: float) -> pd.DataFrame:

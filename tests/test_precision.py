@@ -31,10 +31,17 @@ def forbid_measuring(monkeypatch):
     monkeypatch.setattr(precision, "measured", measured)
 
 
-@pytest.mark.parametrize("asked", ["32-true", "bf16-mixed", "16-mixed"])
+@pytest.mark.parametrize("asked", ["32-true", "bf16-mixed"])
 def test_what_is_asked_for_is_not_measured(asked, monkeypatch):
     forbid_measuring(monkeypatch)
     assert precision.choose(TrainConfig(precision=asked)) == (asked, "as asked")
+
+
+def test_a_cpu_computes_float16_in_bfloat16_and_the_choice_says_so(monkeypatch):
+    forbid_measuring(monkeypatch)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    kept, reason = precision.choose(TrainConfig(precision="16-mixed"))
+    assert kept == "bf16-mixed" and "16-mixed was asked for" in reason
 
 
 def test_a_narrow_network_and_a_processor_without_bfloat16_need_no_calibration(monkeypatch):

@@ -1,18 +1,24 @@
 """The loop: what it learns, what it leaves, and that an interruption changes nothing."""
 
 import json
+import math
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from conftest import toy_task
 
 import mstl.run.train as training
+from mstl.measures.probe import probe_accuracy
 from mstl.methods import METHODS
+from mstl.report.results import collect
 from mstl.run.averaged import statistics
 from mstl.run.config import TrainConfig
+from mstl.run.inference import load_method
 from mstl.run.train import Trainer, train
 from mstl.system.errors import InputError
 
@@ -112,6 +118,86 @@ def test_a_finished_run_of_older_code_is_trained_again(toy, tmp_path, monkeypatc
     train(config(tmp_path, steps=5))
     assert "source_fingerprint changed" in capsys.readouterr().out
     assert json.loads((folder / "manifest.json").read_text())["source_fingerprint"] == "another"
+
+
+@pytest.mark.parametrize("changed", ["source_fingerprint", "data_fingerprint"])
+@pytest.mark.parametrize("checkpoint", [True, False])
+def test_a_finished_run_is_never_replaced_without_a_line(tmp_path, capsys, changed, checkpoint):
+    folder = train(config(tmp_path, steps=1), task=toy_task())
+    for file in (folder / "manifest.json", folder / "checkpoint.pt"):
+        if file.name == "checkpoint.pt":
+            state = torch.load(file, weights_only=True)
+            torch.save(state | {changed: "another"}, file)
+        else:
+            file.write_text(json.dumps(json.loads(file.read_text()) | {changed: "another"}))
+    if not checkpoint:  # removed to save room
+        (folder / "checkpoint.pt").unlink()
+    capsys.readouterr()
+    train(config(tmp_path, steps=1), task=toy_task())
+    said = [line for line in capsys.readouterr().out.splitlines() if "training anew" in line]
+    assert len(said) == 1 and f"{changed} changed since it was written" in said[0]
+
+
+# What comes after the scores
+
+
+def broken(method, images, source):
+    raise RuntimeError("no features today")
+
+
+def test_scores_outlive_what_only_describes_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(METHODS["dann"], "source_features", broken)
+    folder = train(config(tmp_path, method="dann", steps=2), task=toy_task())
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["failed"] == {"domain_probe": "RuntimeError: no features today"}
+    assert manifest["domain_probe"] == {} and "pending" not in manifest
+    said = capsys.readouterr().out.splitlines()
+    assert [line for line in said if "no domain_probe (RuntimeError: no features today)" in line]
+    assert len(pd.read_csv(folder / "images.csv")) == 16
+    assert collect(str(tmp_path / "runs"), str(tmp_path / "results"))
+    train(config(tmp_path, method="dann", steps=2), task=toy_task())
+    assert "finished already" in capsys.readouterr().out
+
+
+def test_a_run_that_ends_while_it_is_described_is_scored_and_described_the_next_time(tmp_path, monkeypatch):
+    def interrupted(method, images, source):
+        raise KeyboardInterrupt
+
+    options = config(tmp_path, method="dann", steps=2)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(METHODS["dann"], "source_features", interrupted)
+        train(options, task=toy_task())
+    scored = json.loads((options.folder / "manifest.json").read_text())
+    assert scored["pending"] and load_method(options.folder) is not None
+    scores, weighed = (options.folder / "images.csv").read_bytes(), weights(options.folder)
+    train(options, task=toy_task())
+    described = json.loads((options.folder / "manifest.json").read_text())
+    assert described["domain_probe"] and "pending" not in described
+    assert (options.folder / "images.csv").read_bytes() == scores
+    assert all(torch.equal(weighed[name], value) for name, value in weights(options.folder).items())
+
+
+@pytest.mark.parametrize("images", [1, 2])  # one picture, and two of one car
+def test_a_source_of_one_car_leaves_scores_and_no_probe_of_it(tmp_path, images):
+    task = toy_task()
+    few = task.sources[0].select(np.arange(images))
+    assert len(set(few.groups)) == 1
+    folder = train(
+        config(tmp_path, method="mstl", steps=1), task=replace(task, sources=(few, *task.sources[1:]))
+    )
+    probe = json.loads((folder / "manifest.json").read_text())["domain_probe"]
+    assert probe.pop(few.name) is None and all(0 <= accuracy <= 1 for accuracy in probe.values())
+    collect(str(tmp_path / "runs"), str(tmp_path / "results"))
+    assert 0 <= pd.read_csv(tmp_path / "results/studio/runs.csv")["domain_probe"][0] <= 1
+
+
+def test_the_probe_knows_nothing_where_a_half_has_one_domain_only():
+    task = toy_task()
+    one = task.test.select(np.arange(2))
+    assert math.isnan(probe_accuracy(lambda images: images, one, task.test))
+    assert math.isnan(probe_accuracy(lambda images: images, task.test, one))
+    assert math.isnan(probe_accuracy(lambda images: images, one, one))
+    assert probe_accuracy(lambda images: images, task.sources[1], task.test) <= 1
 
 
 @pytest.mark.trust("equalities", "the same seed gives the same weights bit for bit, another seed others")

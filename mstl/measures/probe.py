@@ -16,6 +16,7 @@ def probe_accuracy(
 
     One half of each domain's cars trains it, the other half scores it: 0.5 is chance, 1 full separation.
     The discriminator of a run cannot answer this question, since it may simply have been too weak.
+    NaN where a half has images of one domain only, as with a source of one car.
 
     Args:
         features: maps float images (n, 3, h, w) to a feature map (n, c, h', w').
@@ -42,8 +43,8 @@ def probe_accuracy(
             half = "train" if cars[car] % 2 == 0 else "test"
             rows[half][0].append(drawn)
             rows[half][1].append(np.full(len(drawn), label))
-    data = {half: (np.concatenate(x), np.concatenate(y)) for half, (x, y) in rows.items()}
-    if any(len(set(y)) < 2 for _, y in data.values()):
+    if any({int(y[0]) for y in labels} != {0, 1} for _, labels in rows.values()):
         return float("nan")
+    data = {half: (np.concatenate(x), np.concatenate(y)) for half, (x, y) in rows.items()}
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(*data["train"])
     return float(balanced_accuracy_score(data["test"][1], classifier.predict(data["test"][0])))

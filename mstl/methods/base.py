@@ -112,6 +112,10 @@ class Method(nn.Module, ABC):
         return None
 
 
+#: beyond these no hyper-parameter can be meant
+LARGEST = {int: 10_000, float: 1e6}
+
+
 def parse_overrides(text: str, options: type[Hyperparameters]) -> dict[str, object]:
     """``"attention=none strength=0.1"`` as keyword arguments for ``options``, typed like its defaults.
 
@@ -132,9 +136,10 @@ def parse_overrides(text: str, options: type[Hyperparameters]) -> dict[str, obje
 def _typed(key: str, value: str, default: object) -> object:
     kind = type(default)
     try:
-        if kind is bool:
-            return {"true": True, "false": False}[value.lower()]
-        return kind(value)
+        typed = {"true": True, "false": False}[value.lower()] if kind is bool else kind(value)
     except (KeyError, ValueError):
         expected = "true or false" if kind is bool else kind.__name__
         raise InputError(f"overrides: {key}={value} is not of type {expected} (default {default})") from None
+    if kind in LARGEST and not min(default, 0) <= typed <= LARGEST[kind]:
+        raise InputError(f"overrides: {key}={value} must be ≥ {min(default, 0)} and ≤ {LARGEST[kind]:g}")
+    return typed

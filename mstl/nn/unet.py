@@ -109,6 +109,11 @@ class Encoder(nn.Module):
         super().__init__()
         if width < 1 or depth < 1:
             raise InputError(f"width and depth of the encoder must be at least 1; got {width} and {depth}")
+        if depth > 12 or width * 2 ** (depth - 1) > 4096:
+            raise InputError(
+                f"width={width} and depth={depth} give the coarsest level width·2^(depth−1) channels: "
+                "4096 are the most"
+            )
         self.channels = tuple(width * 2**level for level in range(depth))
         self.stride = 2 ** (depth - 1)
         self.levels = nn.ModuleList(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mstl.run.names import Setting, Variant, changes_of
-from mstl.system.errors import InputError
+from mstl.system.errors import InputError, shown
+from mstl.system.files import path_of
 
 if TYPE_CHECKING:
     from mstl.data.task import Task
@@ -68,6 +70,22 @@ PROFILES: dict[str, Profile] = {
 }
 
 
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+DEVICES = ("auto", "cpu", "cuda")
+TEXTS = ("data", "recipe", "extra", "without", "method", "profile", "overrides", "precision", "device")
+# Least and largest values: beyond them nothing can be meant.
+WHOLE = {
+    "sources": (0, 1000),
+    "labels": (0, 10**9),
+    "seed": (0, 2**63 - 1),
+    "steps": (1, 10**9),
+    "batch_size": (1, 10**5),
+    "width": (1, 4096),
+    "devices": (1, 1000),
+}
+REAL = {"learning_rate": (0.0, 10.0), "ema": (0.0, 0.999999), "mean_teacher": (0.0, 1e6)}
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Parameters of one run: the same names on the command line, in papermill and here.
@@ -118,32 +136,34 @@ class TrainConfig:
     devices: int = 1
 
     def __post_init__(self) -> None:
-        _one_of("profile", self.profile, PROFILES)
-        _one_of("precision", self.precision, ("auto", "32-true", "bf16-mixed", "16-mixed"))
-        _one_of("device", self.device, ("auto", "cpu", "cuda"))
-        for name, least in {
-            "sources": 0,
-            "labels": 0,
-            "seed": 0,
-            "steps": 1,
-            "batch_size": 1,
-            "width": 1,
-            "devices": 1,
-        }.items():
+        for name in TEXTS:
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-                raise InputError(f"{name} must be a whole number ≥ {least}; got {value!r}")
-        for name, low, high in (
-            ("learning_rate", 0.0, 10.0),
-            ("ema", 0.0, 0.999999),
-            ("mean_teacher", 0.0, 1e6),
-        ):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int | float) or not low <= value <= high):
-                raise InputError(
-                    f"{name} must be a number from {low:g} to {high:g}; got {value!r}"
-                    + (" (in YAML write 1.0e-3, not 1e-3)" if isinstance(value, str) else "")
-                )
+            if not isinstance(value, str):
+                raise InputError(f"{name} must be text; got {shown(value)}")
+        for name, allowed in {"profile": PROFILES, "precision": PRECISIONS, "device": DEVICES}.items():
+            one_of(name, getattr(self, name), allowed)
+        for name in ("out", "data_dir"):
+            if name == "out" or self.data_dir is not None:
+                path_of(name, getattr(self, name))
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is None and field.default is None:
+                continue
+            if field.name in WHOLE:
+                low, high = WHOLE[field.name]
+                if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                    raise InputError(
+                        f"{field.name} must be a whole number ≥ {low}"
+                        + (f" and ≤ {high}" if isinstance(value, int) and value > high else "")
+                        + f"; got {shown(value)}"
+                    )
+            if field.name in REAL:
+                low, high = REAL[field.name]
+                if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+                    raise InputError(
+                        f"{field.name} must be a number from {low:g} to {high:g}; got {shown(value)}"
+                        + (" (in YAML write 1.0e-3, not 1e-3)" if isinstance(value, str) else "")
+                    )
         changes_of(self.overrides)
         if self.mean_teacher and self.profiled("ema") == 0:
             raise InputError("mean_teacher > 0 needs averaged weights to teach: set ema > 0")
@@ -164,6 +184,25 @@ class TrainConfig:
         for elsewhere in ("out", "data_dir", "devices"):
             del values[elsewhere]
         return values
+
+    @classmethod
+    def of(cls, settings: dict[str, Any], data_dir: str | None = None) -> TrainConfig:
+        """The configuration whose `settings` these are, from a manifest or a checkpoint.
+
+        Raises:
+            InputError: they contradict themselves, or a value is none.
+        """
+        try:
+            given = {field.name: settings[field.name] for field in fields(cls) if field.name in settings}
+            # What the profile filled in is part of no name, but steps of the run's own are.
+            given["steps"] = Variant.parse(settings["variant"]).steps
+            config = cls(**given, data_dir=data_dir)
+            differing = [k for k, v in config.settings().items() if settings[k] != v]
+        except (LookupError, TypeError, AttributeError) as error:
+            raise InputError(f"these are no settings of a run ({type(error).__name__}: {error})") from error
+        if differing:
+            raise InputError(f"settings contradict themselves in {', '.join(differing)}; train the run again")
+        return config
 
     def task(self) -> Task:
         """Sources and target of the run, read through the cache.
@@ -188,7 +227,7 @@ class TrainConfig:
     @property
     def folder(self) -> Path:
         """``<out>/<data>/<setting>/<variant>/labels-<n>/seed-<s>``."""
-        path = Path(self.out) / self.data / self.setting / self.variant
+        path = path_of("out", self.out) / self.data / self.setting / self.variant
         return path / f"labels-{self.labels}" / f"seed-{self.seed}"
 
     @property
@@ -213,6 +252,11 @@ class TrainConfig:
         return str(self.named_variant)
 
 
-def _one_of(name: str, value: str, allowed) -> None:
-    if value not in allowed:
-        raise InputError(f"{name} {value!r} is unknown; choose from {', '.join(allowed)}")
+def one_of(name: str, value: object, allowed: Collection[str]) -> None:
+    """Refuse what is not among ``allowed``.
+
+    Raises:
+        InputError: names the parameter and what there is.
+    """
+    if not isinstance(value, str) or value not in allowed:
+        raise InputError(f"{name} {shown(value)} is unknown; choose from {', '.join(allowed)}")

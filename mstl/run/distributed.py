@@ -26,6 +26,7 @@ from torch.autograd import Function
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mstl.nn import Encoder, Predictor, ResNetEncoder, SubNetwork
+from mstl.run.device import find_device
 from mstl.system.errors import InputError
 from mstl.system.interrupt import RESUMES, Interrupted, postponed
 
@@ -212,7 +213,7 @@ def launch(work: Callable[..., None], config: Any, *arguments: Any) -> None:
 
 def on_gpus(config: Any) -> bool:
     """Whether a run in several processes gives each a GPU."""
-    return config.device != "cpu" and torch.cuda.is_available()
+    return find_device(config.device) == "cuda"
 
 
 def _process(

@@ -18,8 +18,9 @@ from mstl.data.readers.pixels import lying, read_picture
 from mstl.data.store import check_working_size
 from mstl.methods import Method
 from mstl.run.checkpoint import differences, impossible, load_checkpoint
+from mstl.run.device import find_device
 from mstl.system.errors import InputError
-from mstl.system.files import replacing
+from mstl.system.files import check_writable, path_of, replacing
 from mstl.system.progress import progress
 
 LONGEST_SIDE = 8192  # pixels at which a network can have been trained
@@ -32,12 +33,15 @@ def load_method(folder: str | Path, device: torch.device | str = "cpu") -> Metho
 
     Args:
         folder: a run's folder, with ``manifest.json`` and ``checkpoint.pt``.
-        device: where to put it.
+        device: where to put it: auto, cpu or cuda as `find_device` reads them, or a torch device.
 
     Raises:
-        InputError: the run is unfinished, or its checkpoint is damaged, of another run or not finite.
+        InputError: the run is unfinished, its checkpoint is damaged, of another run or not finite, or the
+            device is not there.
     """
-    folder = Path(folder)
+    folder = path_of("run", folder)
+    if not isinstance(device, torch.device):
+        device = find_device(device)
     found = read_manifest(folder)
     settings, path = found["settings"], folder / "checkpoint.pt"
     state = load_checkpoint(path)
@@ -116,7 +120,7 @@ def predict_folder(run: str, images: str, out: str, device: str = "cpu") -> list
         run: folder of a finished run.
         images: folder of JPEG or PNG images.
         out: folder for ``<name>.png``; made if missing.
-        device: cpu or cuda.
+        device: auto, cpu or cuda.
 
     Returns:
         The files written.
@@ -124,11 +128,14 @@ def predict_folder(run: str, images: str, out: str, device: str = "cpu") -> list
     Raises:
         InputError: the run or an image cannot be used, or ``out`` is ``images``; earlier masks stay.
     """
-    files = files_by_stem(existing_folder(images, "images"))
-    if Path(out).resolve() == Path(images).expanduser().resolve():
+    folder, place, to = path_of("run", run), path_of("images", images), path_of("out", out)
+    device = find_device(device)
+    files = files_by_stem(existing_folder(place, "images"))
+    if to.resolve() == place.resolve():
         raise InputError(f"out={out} is the folder of the images, which masks would replace; name another")
-    method = load_method(run, device)
-    size = tuple(read_manifest(Path(run))["settings"]["size"])
+    check_writable("out", to)
+    method = load_method(folder, device)
+    size = tuple(read_manifest(folder)["settings"]["size"])
     written = []
     for stem, file in progress(sorted(files.items()), len(files), "segmenting"):
         picture = read_picture(file, size)
@@ -136,8 +143,8 @@ def predict_folder(run: str, images: str, out: str, device: str = "cpu") -> list
         with torch.no_grad():
             logits = interpolate(method.predict(batch).float(), picture.full[::-1], mode="bilinear")
         mask = Image.fromarray((logits[0, 0] > 0).cpu().numpy().astype("uint8") * 255)
-        with replacing(Path(out) / f"{stem}.png") as temporary:
+        with replacing(to / f"{stem}.png") as temporary:
             stored, exif = lying(mask, picture.orientation)
             stored.save(temporary, format="PNG", exif=exif)
-        written.append(Path(out) / f"{stem}.png")
+        written.append(to / f"{stem}.png")
     return written

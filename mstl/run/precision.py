@@ -14,6 +14,7 @@ import torch
 from mstl.nn import SubNetwork, segmentation_loss
 from mstl.nn.unet import Encoder
 from mstl.run.config import TrainConfig
+from mstl.run.device import find_device
 from mstl.run.provenance import processor
 from mstl.system.cache import cache_folder
 from mstl.system.errors import InputError
@@ -37,13 +38,16 @@ class Choice(NamedTuple):
 def choose(config: TrainConfig) -> Choice:
     """The precision of a run.
 
-    ``config.precision`` unless that is "auto". Then on a GPU bfloat16, or float16 where the GPU has no
-    bfloat16; on a CPU bfloat16 where the processor has it, the network is not narrow, and a calibration says
-    that it does not cost time.
+    ``config.precision`` unless that is "auto"; a CPU computes 16-mixed in bfloat16. For "auto" on a GPU
+    bfloat16, or float16 where the GPU has no bfloat16; on a CPU bfloat16 where the processor has it, the
+    network is not narrow, and a calibration says that it does not cost time.
     """
+    on_gpu = find_device(config.device) == "cuda"
+    if config.precision == "16-mixed" and not on_gpu:  # Fabric would take bfloat16, too
+        return Choice("bf16-mixed", "16-mixed was asked for, which a CPU has not")
     if config.precision != "auto":
         return Choice(config.precision, "as asked")
-    if config.device != "cpu" and torch.cuda.is_available():
+    if on_gpu:
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return Choice("bf16-mixed", "the GPU has bfloat16")
         return Choice("16-mixed", "the GPU has no bfloat16")

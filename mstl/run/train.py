@@ -28,13 +28,15 @@ from mstl.run import provenance
 from mstl.run.averaged import AveragedWeights
 from mstl.run.checkpoint import impossible, load_checkpoint, save_checkpoint, unfit
 from mstl.run.config import TrainConfig
-from mstl.run.distributed import Team, launch, on_gpus
+from mstl.run.device import find_device
+from mstl.run.distributed import Team, launch
 from mstl.run.evaluate import predict_domain, score_table
 from mstl.run.log import ADVICE, LossRecord
 from mstl.run.precision import choose
 from mstl.system.errors import InputError
 from mstl.system.files import (
     append_line,
+    check_writable,
     remove_temporaries,
     replacing,
     write_json,
@@ -43,6 +45,9 @@ from mstl.system.interrupt import Interrupted, postponed
 from mstl.system.locks import alone_in
 from mstl.system.progress import Progress
 from mstl.system.tables import to_cells
+
+# Entries of the manifest that a probe fills, and what it reads.
+PROBED = {"domain_probe": "source_features", "domain_probe_attended": "attended_features"}
 
 
 def train(
@@ -53,7 +58,9 @@ def train(
     """Train, evaluate and leave one run folder; do nothing if the same run is finished already.
 
     A run that was interrupted goes on from its last checkpoint, on the CPU to bit-identical weights.
-    ``manifest.json`` is written last: where it stands, the run is whole.
+    ``manifest.json`` is written after the scores: where it stands, the run is whole. What only describes it
+    (domain probes) is added then; until it is there the manifest says ``pending``, and of what went wrong
+    there it keeps the reason under ``failed``.
 
     Args:
         config: what to train.
@@ -70,6 +77,10 @@ def train(
     """
     folder = config.folder
     kind = methods.find(config.method)
+    # What would stop the run later stops it before any data is read.
+    _check_network(config)
+    find_device(config.device)
+    check_writable("out", folder)
     task = config.task() if task is None else task
     identity = {
         "settings": config.settings(),
@@ -79,6 +90,7 @@ def train(
     if is_finished(folder, identity):
         print(f"{folder}: finished already, nothing to do", flush=True)
         return folder
+    _say_what_goes(folder, identity)
     with alone_in(folder):
         remove_temporaries(folder)
         if config.devices > 1:
@@ -87,6 +99,14 @@ def train(
         else:
             _run(Team(), config, task, identity, on_log)
     return folder
+
+
+def _check_network(config: TrainConfig) -> None:
+    """Refuse hyper-parameters of which no network can be made, without memory for one."""
+    options = methods.find(config.method).Hyperparameters
+    asked = {"width": config.profiled("width")} | methods.parse_overrides(config.overrides, options)
+    with torch.device("meta"):
+        replace(options(), **asked | {"pretrained": False}).networks(1)
 
 
 def _run(
@@ -118,7 +138,22 @@ def is_finished(folder: Path, identity: dict[str, Any]) -> bool:
     except (ValueError, LookupError, TypeError):
         raise InputError(f"{manifest} is no manifest of a run; delete it to train anew") from None
     _refuse_other_settings(manifest, settings, identity["settings"])
-    return all(found.get(key) == identity[key] for key in ("data_fingerprint", "source_fingerprint"))
+    if found.get("pending") and (folder / "checkpoint.pt").exists():
+        return False  # ended while it was being described
+    return not _changed(found, identity)
+
+
+def _changed(found: dict[str, Any], identity: dict[str, Any]) -> list[str]:
+    """Which of data and code are others than they were."""
+    return [key for key in ("data_fingerprint", "source_fingerprint") if found.get(key) != identity[key]]
+
+
+def _say_what_goes(folder: Path, identity: dict[str, Any]) -> None:
+    """One line where a finished run is about to be replaced and no checkpoint is left that would say it."""
+    manifest = folder / "manifest.json"
+    if manifest.exists() and not (folder / "checkpoint.pt").exists():
+        changed = _changed(json.loads(manifest.read_text(encoding="utf-8")), identity)
+        print(f"{manifest}: {', '.join(changed)} changed since it was written; training anew", flush=True)
 
 
 class Trainer:
@@ -133,13 +168,10 @@ class Trainer:
     def __init__(self, config: TrainConfig, task: Task, team: Team | None = None) -> None:
         self.config, self.step, self.seconds = config, 0, 0.0
         self.team = Team() if team is None else team
-        if config.device == "cuda" and not torch.cuda.is_available():
-            raise InputError("device=cuda, but torch finds no usable GPU here; use device=auto or device=cpu")
         # Fabric announces the precision of every run.
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-        accelerator, devices = config.device, 1
-        if self.team.world > 1:
-            accelerator, devices = ("cuda", [self.team.rank]) if on_gpus(config) else ("cpu", 1)
+        accelerator = find_device(config.device)
+        devices = [self.team.rank] if self.team.world > 1 and accelerator == "cuda" else 1
         self.precision = choose(config)
         self.fabric = Fabric(accelerator=accelerator, devices=devices, precision=self.precision.precision)
         torch.manual_seed(config.seed)
@@ -295,26 +327,31 @@ class Trainer:
         with replacing(folder / "images.csv") as temporary:
             to_cells(pd.concat(tables)).to_csv(temporary, index=False, float_format="%.6g")
         memory = provenance.peak_memory(self.fabric.device)
-        write_json(
-            folder / "manifest.json",
-            identity
-            | {
-                "command": " ".join(["python -m mstl train", *_flags(self.config)]),
-                "commit": provenance.commit(),
-                "versions": provenance.versions(),
-                "device": provenance.device_name(self.fabric.device),
-                "devices": self.team.world,
-                "precision": self.precision.precision,
-                "precision_because": self.precision.reason,
-                "parameters": sum(p.numel() for p in self.method.parameters()),
-                "seconds_training": round(self.seconds, 2),
-                "seconds_evaluation": round(time.perf_counter() - start, 2),
-                "peak_memory_gib": memory,
-                "sources": [source.name for source in self.task.sources],
-                "domain_probe": self._probes("source_features"),
-                "domain_probe_attended": self._probes("attended_features"),
-            },
-        )
+        manifest = identity | {
+            "command": " ".join(["python -m mstl train", *_flags(self.config)]),
+            "commit": provenance.commit(),
+            "versions": provenance.versions(),
+            "device": provenance.device_name(self.fabric.device),
+            "devices": self.team.world,
+            "precision": self.precision.precision,
+            "precision_because": self.precision.reason,
+            "parameters": sum(p.numel() for p in self.method.parameters()),
+            "seconds_training": round(self.seconds, 2),
+            "seconds_evaluation": round(time.perf_counter() - start, 2),
+            "peak_memory_gib": memory,
+            "sources": [source.name for source in self.task.sources],
+        }
+        # From here on the run counts, whatever becomes of what only describes it.
+        pending = {name: {} for name in PROBED}
+        write_json(folder / "manifest.json", manifest | pending | {"pending": sorted(pending)})
+        probed, failed = dict(pending), {}
+        for name, features in PROBED.items():
+            try:
+                probed[name] = self._probes(features)
+            except Exception as error:
+                failed[name] = f"{type(error).__name__}: {error}"
+                print(f"{folder}: no {name} ({failed[name]}); the scores are written", flush=True)
+        write_json(folder / "manifest.json", manifest | probed | ({"failed": failed} if failed else {}))
 
     def state(self) -> dict[str, Any]:
         """Everything the rest of the run depends on: tensors and plain values only."""
@@ -343,11 +380,9 @@ class Trainer:
             return
         state = load_checkpoint(path)
         _refuse_other_settings(path, state.get("settings"), identity["settings"])
-        changed = [
-            key for key in ("data_fingerprint", "source_fingerprint") if state.get(key) != identity[key]
-        ]
-        if changed:
-            print(f"{path}: {', '.join(changed)} changed since it was written; training anew", flush=True)
+        if changed := _changed(state, identity):
+            if self.team.leads:
+                print(f"{path}: {', '.join(changed)} changed since it was written; training anew", flush=True)
             return
         found = {key: value for key, value in state.items() if key not in identity}
         if reason := unfit(found, self.state(), self.optimisers, self.config.profiled("steps")):
@@ -437,8 +472,11 @@ class Trainer:
             return {"attention_entropy": attention_entropy(maps).mean().item()}
         return {k: v for k, v in scores(maps.cpu(), self.watched).items() if math.isfinite(v)}
 
-    def _probes(self, features: str) -> dict[str, float]:
-        """Accuracy of a fresh probe for every source, on what the method's function ``features`` returns."""
+    def _probes(self, features: str) -> dict[str, float | None]:
+        """Accuracy of a fresh probe for every source, on what the method's function ``features`` returns.
+
+        None where a source has too few cars to tell.
+        """
         method = self.method if self.averaged is None else self.averaged.module
         read = getattr(method, features)
         result = {}
@@ -448,7 +486,7 @@ class Trainer:
             accuracy = probe_accuracy(
                 lambda images, j=j: read(images.to(self.fabric.device), j), source, self.task.test
             )
-            result[source.name] = round(accuracy, 4)
+            result[source.name] = None if math.isnan(accuracy) else round(accuracy, 4)
         return result
 
 

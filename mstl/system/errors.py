@@ -15,6 +15,15 @@ class InputError(ValueError):
         return one_line(super().__str__())
 
 
+def shown(value: object) -> str:
+    """``value`` as a message shows it: as Python writes it, the middle of a long one left out."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 100 else f"{text[:50]} ... {text[-45:]}"
+
+
 def one_line(text: str) -> str:
     """``text`` as one line that a terminal shows as it is.
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mstl.system.errors import InputError
+from mstl.system.errors import InputError, shown
 
 REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -24,6 +24,35 @@ REASONS = {
     errno.ENOTDIR: "a file lies where a folder should be",
     errno.EISDIR: "a folder lies where a file should be",
 }
+
+
+def path_of(name: str, value: object) -> Path:
+    """``value`` of the parameter ``name`` as a path, ``~`` expanded: no notebook does it, nor every shell.
+
+    Raises:
+        InputError: it is neither text nor a path, holds a NUL, or names a home that is not there.
+    """
+    if not isinstance(value, str | os.PathLike) or "\0" in str(value):
+        raise InputError(f"{name} must be a path; got {shown(value)}")
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{name}={value}: there is no such home folder; write the path out") from error
+
+
+def check_writable(name: str, folder: Path) -> None:
+    """Refuse before the work a folder that cannot be written after it; nothing is made.
+
+    Raises:
+        InputError: ``folder``, or what of its path exists, is a file or may not be written.
+    """
+    there = folder
+    while not os.path.lexists(there) and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise InputError(f"{name}={folder}: {there} is no folder; choose another {name}")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{name}={folder}: {there} is not writable; choose another {name}")
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from mstl.run.inference import load_method
 from mstl.run.snapshots import FILE as SNAPSHOTS
 from mstl.run.snapshots import load_arrays
 from mstl.system.errors import InputError
-from mstl.system.files import replacing
+from mstl.system.files import check_writable, path_of, replacing
 from mstl.system.tables import read_csv, to_cells
 
 TOGETHER = "together"  # the prediction of the whole method, beside those of its sub-networks
@@ -97,6 +97,8 @@ def diagnose(folder: str | Path, out: str | Path = "results/grid", data_dir: str
         InputError: the run is unfinished, or its data is not what it was trained on.
     """
     start = time.perf_counter()
+    out = path_of("out", out)
+    check_writable("out", out)
     run = load_run(folder, data_dir)
     tables = {
         "heads": head_scores(run),
@@ -134,14 +136,11 @@ def load_run(folder: str | Path, data_dir: str | None = None) -> Run:
     Raises:
         InputError: as `diagnose`.
     """
-    folder = Path(folder)
+    folder = path_of("run", folder)
     method = load_method(folder)
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     settings = manifest["settings"]
-    known = {field.name for field in fields(TrainConfig)}
-    config = TrainConfig(**{k: v for k, v in settings.items() if k in known}, data_dir=data_dir)
-    if (config.setting, config.variant) != (settings["setting"], settings["variant"]):
-        raise InputError(f"{folder}: manifest.json contradicts itself in setting or variant; train it again")
+    config = TrainConfig.of(settings, data_dir)
     task = config.task()
     if task.fingerprint() != manifest["data_fingerprint"]:
         raise InputError(
