@@ -72,7 +72,7 @@ from mstl.data.readers.studio import PART_NAMES, listing, locate
 from mstl.system.cache import cache_folder
 
 folder = locate(None, cache_folder())
-cars = pd.read_csv(folder / "metadata.csv", dtype={"id": str})
+cars = pd.read_csv((folder / "metadata.csv").open("rb"), dtype={"id": str})
 one_of_each = cars.drop_duplicates("body_style").set_index("body_style")["id"]
 print(f"{len(cars)} cars in {len(one_of_each)} body styles, {len(listing(folder).records)} images")
 
@@ -83,7 +83,7 @@ print(f"{len(cars)} cars in {len(one_of_each)} body styles, {len(listing(folder)
 
 # %%
 def pixels(car, view, kind="train", ending=".jpg"):
-    array = np.array(Image.open(folder / kind / f"{car}_{view:02d}{ending}"))
+    array = np.array(Image.open((folder / kind / f"{car}_{view:02d}{ending}").open("rb")))
     return torch.from_numpy(array).reshape(*array.shape[:2], -1).permute(2, 0, 1)
 
 

@@ -18,9 +18,11 @@ from PIL import Image
 from mstl.data import decode_rle, encode_rle, load, store
 from mstl.data.readers import carvana, download, studio
 from mstl.data.readers.masks import read_mask
+from mstl.data.readers.packed import Archive, Packed
 from mstl.data.readers.pixels import resize_mask, resize_parts
+from mstl.render.pack import pack
 from mstl.system.errors import InputError
-from mstl.system.project import repository
+from mstl.system.project import repository, revision
 
 
 @pytest.fixture()
@@ -232,31 +234,74 @@ def test_zip_members_become_the_layout(tmp_path):
     assert [r.name for r in carvana.listing(place).records] == ["car00_01", "car00_02"]
 
 
-def archive_of(source: Path, file: Path) -> None:
-    with zipfile.ZipFile(file, "w") as archive:
-        for member in sorted(source.rglob("*")):
-            archive.write(member, f"mstl-abc/data/studio/{member.relative_to(source)}")
+def packed(folder: Path, archive: Path) -> Path:
+    pack(folder, archive)
+    return archive
 
 
-def test_studio_is_fetched_once_and_checked(tmp_path, served):
+def test_a_packed_folder_is_read_as_the_folder_is(small, tmp_path):
+    archive = packed(small, tmp_path / "cars.zip")
+    loaded = [
+        store.domain(studio.listing(place), (32, 48), tmp_path / str(number))
+        for number, place in enumerate((small, Packed(Archive(archive), "cars")))
+    ]
+    assert loaded[0].fingerprint() == loaded[1].fingerprint()
+    keys = {file.name for file in tmp_path.glob("[01]/decoded/*.pt")}
+    assert len(keys) == 1  # by content: what was decoded of the one serves the other
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda content: content[:-30], r"cars\.zip cannot be read .*get it again"),
+        (lambda content: b"version https://git-lfs.github.com/spec/v1", r"cars\.zip cannot be read"),
+        (
+            lambda content: content.replace(b"\xff\xd8\xff\xe0", b"\xff\xd8\xff\xe1", 1),
+            r"cars/train/car00_01\.jpg",
+        ),
+    ],
+)
+def test_a_damaged_archive_is_one_clear_error(small, tmp_path, damage, message):
+    archive = packed(small, tmp_path / "cars.zip")
+    archive.write_bytes(damage(archive.read_bytes()))
+    with pytest.raises(InputError, match=message):
+        store.domain(studio.listing(Packed(Archive(archive), "cars")), (32, 48), tmp_path / "cache")
+
+
+def test_a_compressed_archive_is_refused(small, tmp_path):
+    with zipfile.ZipFile(tmp_path / "cars.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("studio/a", b"a")
+    with pytest.raises(InputError, match="holds compressed members"):
+        Archive(tmp_path / "cars.zip")
+
+
+def test_studio_is_fetched_once_and_checked_each_time(small, tmp_path, served):
     folder, address = served
-    source = carvana_folder(tmp_path / "source", cars=1, views=(1, 2))
-    names = [f for f in sorted(source.rglob("*")) if f.is_file()]
-    sums = "".join(f"{download.sha256_of(f)}  {f.relative_to(source).as_posix()}\n" for f in names)
-    (source / "CHECKSUMS.sha256").write_text(sums)
-    known = download.sha256_of(source / "CHECKSUMS.sha256")
-    archive_of(source, folder / "good.zip")
-    place = download.studio(tmp_path / "cache", f"{address}/good.zip", known)
-    assert len(studio.listing(place).records) == 2
-    (folder / "good.zip").unlink()
-    assert download.studio(tmp_path / "cache", f"{address}/good.zip", known) == place
-
-    (source / "train" / "car00_01.jpg").write_bytes(b"another")
-    archive_of(source, folder / "bad.zip")
-    with pytest.raises(InputError, match=r"car00_01\.jpg is missing or differs"):
-        download.studio(tmp_path / "cache", f"{address}/bad.zip", known)
+    known = download.sha256_of(packed(small, folder / "good.zip"))
+    file = download.studio(tmp_path / "cache", f"{address}/good.zip", known)
+    assert len(studio.listing(Packed(Archive(file), "cars")).records) == 6
+    written = file.stat().st_mtime_ns
+    assert download.studio(tmp_path / "cache", "https://nobody.asks", known).stat().st_mtime_ns == written
+    file.write_bytes(file.read_bytes()[:-1])
+    download.studio(tmp_path / "cache", f"{address}/good.zip", known)
+    assert download.sha256_of(file) == known
     with pytest.raises(InputError, match="cannot download"):
-        download.studio(tmp_path / "cache", f"{address}/absent.zip")
+        download.studio(tmp_path / "other", f"{address}/absent.zip")
+    assert not list((tmp_path / "other").iterdir())
+
+
+def test_without_a_clone_the_data_of_the_installed_revision_are_asked_for(tmp_path, monkeypatch):
+    asked = []
+
+    def fetch(address: str, file: Path) -> None:
+        asked.append(address)
+        file.write_bytes(b"another version")
+
+    monkeypatch.setattr(download, "fetch", fetch)
+    with pytest.raises(InputError, match="not the studio data of this version"):
+        download.studio(tmp_path)
+    assert asked == [f"https://github.com/{repository()}/raw/{revision()}/data/studio.zip"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_named_studio_folder_must_exist(tmp_path, monkeypatch):

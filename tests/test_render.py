@@ -7,19 +7,31 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-STUDIO = Path(__file__).parents[1] / "data" / "studio"
+ARCHIVE = Path(__file__).parents[1] / "data" / "studio.zip"
+STUDIO = Path(tempfile.gettempdir()) / f"mstl-test-{os.getpid()}" / "studio"  # while these tests run
 FRONT, CABIN, REAR, WHEELS, GLASS, LIGHTS, MIRRORS, FOREIGN = range(1, 9)
 PARTS = ("front", "cabin", "rear")
 
-pytestmark = pytest.mark.skipif(not (STUDIO / "manifest.json").exists(), reason="data/studio is not there")
+pytestmark = pytest.mark.skipif(not ARCHIVE.exists(), reason="data/studio.zip is not there")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unpacked():
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        archive.extractall(STUDIO.parent)
+    yield
+    shutil.rmtree(STUDIO.parent)
 
 
 def manifest() -> dict:
@@ -324,6 +336,29 @@ def test_contact_sheet():
     assert np.array(contact_sheet(STUDIO, views=(5,), rows=1, parts=True)).max() > 0
     with pytest.raises(InputError, match="no such picture"):
         contact_sheet(STUDIO, cars=["0" * 12])
+
+
+def test_packing_what_was_unpacked_gives_the_same_bytes(tmp_path, capsys):
+    from mstl.render.__main__ import RenderConfig, run
+    from mstl.system.errors import InputError
+
+    run(RenderConfig(out=STUDIO, pack=tmp_path / "again.zip"))
+    assert (tmp_path / "again.zip").read_bytes() == ARCHIVE.read_bytes()
+    with pytest.raises(InputError, match=r"--out .*expected the folder of a rendered data set"):
+        run(RenderConfig(out=tmp_path, pack=tmp_path / "never.zip"))
+
+
+def test_licence_and_description_beside_the_archive_are_those_within():
+    assert (ARCHIVE.parent / "LICENSE").read_bytes() == (STUDIO / "LICENSE").read_bytes()
+    inside, beside = ((f / "README.md").read_text() for f in (STUDIO, ARCHIVE.parent))
+    assert inside.partition("\n")[2] in beside
+
+
+def test_the_repository_holds_at_most_500_files():
+    listed = subprocess.run(["git", "-C", ARCHIVE.parent, "ls-files", ":/"], capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("this is no git checkout")
+    assert 0 < len(listed.stdout.splitlines()) <= 500
 
 
 def test_importing_the_package_does_not_import_mitsuba():

@@ -149,8 +149,8 @@ def make_plan(config: dict[str, Any]) -> Plan:
 def data_fingerprint(data: str, data_dir: str | None) -> str:
     """Hash of names and contents of the data's files; of its name alone where it is fetched on first use."""
     if data_dir is None and data == "studio":
-        checksums = Path("data/studio/CHECKSUMS.sha256")
-        return _digest(checksums.read_bytes()) if checksums.exists() else data
+        embedded = Path("data/studio.zip")
+        return _digest(embedded.read_bytes()) if embedded.exists() else data
     if data_dir is None:
         return data
     digest = hashlib.blake2b(digest_size=16)

@@ -107,7 +107,7 @@ def _content(record: Record) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
     for source in (record.image, record.mask, record.parts):
         try:
-            content = source.read_bytes() if isinstance(source, Path) else (source or "").encode()
+            content = (source or "").encode() if isinstance(source, str | None) else source.read_bytes()
         except OSError as error:
             raise InputError(f"{source} cannot be read ({error.strerror})") from error
         digest.update(len(content).to_bytes(8, "little"))

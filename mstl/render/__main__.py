@@ -19,7 +19,7 @@ class RenderConfig:
     """
 
     out: Path | None = None
-    """Folder of the data set; by default data/studio-CARS-SIZE (for a contact sheet data/studio)."""
+    """Folder of the data set; by default data/studio-CARS-SIZE. A contact sheet and packing need it."""
     cars: int = 96
     """Number of cars; body styles take turns."""
     chimeras: int = 0
@@ -36,14 +36,22 @@ class RenderConfig:
     """Processes; 0 takes one per processor."""
     contact_sheet: Path | None = None
     """Write a contact sheet of the data set in --out to this file; renders nothing."""
+    pack: Path | None = None
+    """Write the data set in --out to this zip file, stored and always alike; renders nothing."""
 
 
 def run(config: RenderConfig) -> None:
     if config.contact_sheet is not None:
         from mstl.render.sheet import contact_sheet
 
-        contact_sheet(config.out or "data/studio").save(config.contact_sheet)
+        contact_sheet(_rendered(config)).save(config.contact_sheet)
         print(config.contact_sheet)
+        return
+    if config.pack is not None:
+        from mstl.render.pack import pack
+
+        pack(_rendered(config), config.pack)
+        print(config.pack)
         return
     from mstl.render.dataset import Plan, parse_size, render
 
@@ -53,13 +61,19 @@ def run(config: RenderConfig) -> None:
         if not low <= value <= high:
             raise InputError(f"--{name} {value}: expected {low}..{high}")
     size = parse_size(config.size)
-    out = config.out or Path(f"data/studio-{config.cars}-{config.size}")
+    out = (config.out or Path(f"data/studio-{config.cars}-{config.size}")).expanduser()
     plan = Plan(out, config.cars, config.chimeras, size, config.seed, config.samples, config.quality)
     command = (
         f"python -m mstl.render --cars {config.cars} --chimeras {config.chimeras} --size {config.size} "
         f"--seed {config.seed} --samples {config.samples} --quality {config.quality}"
     )
     render(plan, config.jobs, command)
+
+
+def _rendered(config: RenderConfig) -> Path:
+    if config.out is None or not (config.out.expanduser() / "metadata.csv").is_file():
+        raise InputError(f"--out {config.out}: expected the folder of a rendered data set, with metadata.csv")
+    return config.out.expanduser()
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ def contact_sheet(
     """One row per car, one column per view.
 
     Args:
-        folder: a data set in Carvana's layout (``data/studio``, or ``data/studio/chimeras/front``).
+        folder: a data set in Carvana's layout (``studio/`` unpacked, or ``studio/chimeras/front``).
         cars: ids; by default the first ``rows`` of metadata.csv.
         views: view numbers, 1..16.
         rows: how many cars where ``cars`` is not given.

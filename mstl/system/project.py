@@ -21,3 +21,8 @@ def revision() -> str:
     installed = metadata.distribution("mstl").read_text("direct_url.json")
     commit = json.loads(installed or "{}").get("vcs_info", {}).get("commit_id")
     return commit or f"v{metadata.version('mstl')}"
+
+
+def installed_file(path: str) -> str:
+    """Address of a file of the repository as it is in the installed commit or version."""
+    return f"https://github.com/{repository()}/raw/{revision()}/{path}"

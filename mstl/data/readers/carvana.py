@@ -28,6 +28,7 @@ from mstl.data.readers.listing import (
     view_number,
 )
 from mstl.data.readers.masks import read_indices, read_mask
+from mstl.data.readers.packed import Packed
 from mstl.data.readers.rle import decode_rle
 from mstl.data.readers.tables import read_rows
 from mstl.system.errors import InputError
@@ -35,7 +36,7 @@ from mstl.system.errors import InputError
 _EXPECTED = "train/ with <car>_<view>.jpg, and train_masks/ or train_masks.csv (Carvana's layout)"
 
 
-def listing(path: str | Path, name: str = "carvana", part_names: tuple[str, ...] = ()) -> Listing:
+def listing(path: str | Path | Packed, name: str = "carvana", part_names: tuple[str, ...] = ()) -> Listing:
     """The photographs and masks under ``path``; with ``part_names`` the part maps, too.
 
     Raises:
@@ -59,10 +60,10 @@ def listing(path: str | Path, name: str = "carvana", part_names: tuple[str, ...]
         check_pairs(images, parts, path / "train", path / "parts")
 
     def read_masks(record: Record, full: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
-        if isinstance(record.mask, Path):
-            mask = read_mask(record.mask, full, record.image)
-        else:
+        if isinstance(record.mask, str):
             mask = decode_rle(record.mask, full[1], full[0], f"{place}, {record.name}")
+        else:
+            mask = read_mask(record.mask, full, record.image)
         if record.parts is None:
             return mask, None
         return mask, read_indices(record.parts, full, record.image, len(part_names))

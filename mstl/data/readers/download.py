@@ -16,14 +16,15 @@ import pooch
 
 from mstl.data.readers.archives import unpack
 from mstl.system.errors import InputError
-from mstl.system.project import repository, revision
+from mstl.system.files import replacing
+from mstl.system.project import installed_file
 
 CARPARTS = (
     "https://github.com/dsmlr/Car-Parts-Segmentation/archive/e970560da9785216dafb77f5749456d70864bfeb.zip"
 )
 CARPARTS_SHA256 = "17e4fd978f2076f4135e1554e64046977be715fda731b16be4203da1f7f10f9f"
-# Of data/studio/CHECKSUMS.sha256 in this repository.
-STUDIO_SHA256 = "e2e306a19b5beab12199dcc981142cbb707c0a3e13ca9e30b3dd83b9216b41ee"
+# Of data/studio.zip in this repository.
+STUDIO_SHA256 = "2a61a8e7ee25856f766f1f55ec851e642261a0de81c53dddc388d7ad74b35e9c"
 CARVANA = "carvana-image-masking-challenge"
 
 MOST_BYTES = 2**30  # of a download; GitHub's archives of both data sets have a tenth
@@ -52,39 +53,22 @@ def carparts(cache: Path, address: str = CARPARTS, sha256: str = CARPARTS_SHA256
 
 
 def studio(cache: Path, address: str | None = None, sha256: str = STUDIO_SHA256) -> Path:
-    """The studio data of exactly the installed commit (or version), checked by ``CHECKSUMS.sha256``.
+    """``studio.zip`` of exactly the installed commit (or version), fetched once and checked every time.
 
     Raises:
-        InputError: the repository cannot be reached, or a file is not what its checksum says.
+        InputError: the repository cannot be reached, or what came is not the studio data of this version.
     """
-    address = address or f"https://github.com/{repository()}/archive/{revision()}.zip"
-    # One folder an address: another version of the package may hold other cars.
-    place = cache / f"studio-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
-
-    def check(folder: Path) -> None:
-        check_sums(folder / "data" / "studio", sha256)
-
-    return _archive(place, address, ("data/studio/",), check) / "data/studio"
-
-
-def check_sums(folder: Path, sha256: str) -> None:
-    """``CHECKSUMS.sha256`` is the known one, and the files of ``folder`` are those it lists, byte by byte.
-
-    Raises:
-        InputError: it is not, or a file is missing, altered or not listed.
-    """
-    sums = folder / "CHECKSUMS.sha256"
-    if not sums.is_file() or sha256_of(sums) != sha256:
-        raise InputError(
-            f"{sums} is not that of this version of the package; install it anew, or give data_dir"
-        )
-    expected = dict(reversed(line.split("  ", 1)) for line in sums.read_text(encoding="utf-8").splitlines())
-    present = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
-    for name in sorted(expected.keys() | present.keys() - {sums.name}):
-        if name not in present or name not in expected or sha256_of(present[name]) != expected[name]:
-            raise InputError(
-                f"{folder / name} is missing or differs from {sums}; delete {folder} and fetch it again"
-            )
+    address = address or installed_file("data/studio.zip")
+    file = cache / f"studio-{sha256[:12]}.zip"  # another version of the package may hold other cars
+    if not file.is_file() or sha256_of(file) != sha256:
+        with replacing(file) as temporary:
+            fetch(address, temporary)
+            if sha256_of(temporary) != sha256:
+                raise InputError(
+                    f"{address} is not the studio data of this version of the package; install it anew, or "
+                    "give data_dir"
+                )
+    return file
 
 
 def sums_of(folder: Path, files: Iterable[Path]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mstl.data.readers.packed import Packed
 from mstl.system.errors import InputError
 from mstl.system.notes import note
 from mstl.system.tables import check_name
@@ -24,17 +25,17 @@ class Record:
         name: unique within the data set; what messages call the image.
         group: the car.
         view: Carvana's view number 1..16, or 0 where unknown.
-        image: the photograph's file.
-        mask: a file, or the annotation itself as text (run lengths, polygons).
-        parts: file of the part index map, or None.
+        image: the photograph's file, or its place in a zip file.
+        mask: likewise, or the annotation itself as text (run lengths, polygons).
+        parts: likewise, the part index map, or None.
     """
 
     name: str
     group: str
     view: int
-    image: Path
-    mask: Path | str
-    parts: Path | None = None
+    image: Path | Packed
+    mask: Path | Packed | str
+    parts: Path | Packed | None = None
 
 
 # Full-size mask (h, w) in {0, 1} and part indices (h, w) or None, from a record and (width, height).
@@ -67,12 +68,16 @@ VIEW = re.compile("0{0,9}([1-9]|1[0-6])")
 LARGEST = 2**30  # bytes of one file; the largest photograph and the longest table have less
 
 
-def existing_folder(path: str | Path, expected: str) -> Path:
+def existing_folder(path: str | Path | Packed, expected: str) -> Path | Packed:
     """``path`` if it is a folder that can be read.
 
     Raises:
         InputError: it is missing, no folder, or may not be read; ``expected`` says what should be there.
     """
+    if isinstance(path, Packed):
+        if not path.is_dir():
+            raise InputError(f"{path} does not exist; expected {expected}")
+        return path
     try:
         path = Path(path).expanduser()
         next(path.iterdir(), None)
@@ -87,13 +92,15 @@ def existing_folder(path: str | Path, expected: str) -> Path:
     return path
 
 
-def plain_file(file: Path) -> Path:
+def plain_file(file: Path | Packed) -> Path | Packed:
     """``file`` if it is one that can be read to its end; a link counts as what it leads to.
 
     Raises:
         InputError: it is missing, a link that leads nowhere or in a circle, a folder, a pipe, a device, or
             larger than 1 GiB.
     """
+    if isinstance(file, Packed):
+        return file
     try:
         found = file.stat()
     except OSError as error:
@@ -121,7 +128,7 @@ def files_by_stem(path: Path, ending: str = "", known: Iterable[str] = ()) -> di
     """
     found: dict[str, Path] = {}
     known, left_out = set(known), []
-    for file in sorted(existing_folder(path, "a folder of images").iterdir()):
+    for file in sorted(existing_folder(path, "a folder of images").iterdir(), key=lambda file: file.name):
         if file.suffix.lower() not in IMAGE_SUFFIXES or file.name.startswith("."):
             left_out.append(file)
             continue

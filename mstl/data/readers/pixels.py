@@ -52,7 +52,7 @@ class Picture(NamedTuple):
 def opened(path: Path) -> Iterator[Image.Image]:
     """The image at ``path``, undecoded; what is wrong with it, now or while decoding, is an InputError."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
             width, height = image.size
             if width * height > MOST_PIXELS:
                 raise _too_many(path, f"{width}×{height} pixels")

@@ -7,14 +7,17 @@ from pathlib import Path
 
 from mstl.data.readers import carvana, download
 from mstl.data.readers.listing import Listing, existing_folder
+from mstl.data.readers.packed import Archive, Packed
 
 PART_NAMES = ("front", "cabin", "rear", "wheels", "glass", "lights", "mirrors")
 CHIMERAS = ("front", "cabin", "rear")
 FOREIGN = "foreign"  # what of a chimera is no car, index 8
 
 
-def locate(data_dir: str | Path | None, cache: Path) -> Path:
-    """``data_dir``, else the environment's MSTL_STUDIO, else the clone's ``data/studio``, else a download.
+def locate(data_dir: str | Path | None, cache: Path) -> Path | Packed:
+    """``data_dir``, else the environment's MSTL_STUDIO, else ``data/studio.zip`` of the clone or fetched.
+
+    The zip file is read in place, never unpacked.
 
     Raises:
         InputError: the folder that is named does not exist, or nothing is at hand and there is no network.
@@ -22,16 +25,16 @@ def locate(data_dir: str | Path | None, cache: Path) -> Path:
     named = data_dir or os.environ.get("MSTL_STUDIO")
     if named:
         return existing_folder(named, "the studio data (a folder with train/, train_masks/ and parts/)")
-    clone = Path(__file__).parents[3] / "data" / "studio"
-    return clone if (clone / "train").is_dir() else download.studio(cache)
+    clone = Path(__file__).parents[3] / "data" / "studio.zip"
+    return Packed(Archive(clone if clone.exists() else download.studio(cache)), "studio")
 
 
-def listing(path: Path) -> Listing:
+def listing(path: Path | Packed) -> Listing:
     """Whole cars."""
     return carvana.listing(path, "studio", PART_NAMES)
 
 
-def chimera(path: Path, part: str) -> Listing:
+def chimera(path: Path | Packed, part: str) -> Listing:
     """Objects with one true car part (``part``) on an otherwise foreign body."""
     place = existing_folder(
         path / "chimeras" / part, "a studio folder with chimeras/; render it with `make studio`"
