@@ -20,6 +20,7 @@ STEPS    ?=
 MINUTES  ?=
 SMALL    ?=
 FROM     ?=
+COMMIT   ?=
 JOBS     ?= $(shell $(PYTHON) -c 'import os; print(min(8, os.cpu_count() or 1))' 2>/dev/null || echo 1)
 
 PY    := $(VENV)/bin/python
@@ -81,8 +82,8 @@ gpu: $(READY) ## all that a GPU can tell in 8 minutes: OUT=folder [STEPS="tests 
 gpu-pack: $(READY) ## what a bare GPU machine without a network needs beside the checkout, into .gpu/
 	@$(PY) workflow/gpu/pack.py $(if $(DATA_DIR_CARPARTS),--carparts "$(DATA_DIR_CARPARTS)")
 
-gpu-merge: $(READY) ## take the tables of make gpu into results/gpu: FROM=folder
-	@$(PY) workflow/gpu/merge.py "$(FROM)"
+gpu-merge: $(READY) ## take the tables of make gpu into results/gpu: FROM=folder [COMMIT=...]
+	@$(PY) workflow/gpu/merge.py "$(FROM)" $(COMMIT)
 
 trust: $(READY) ## every test that proves a claim, and the tables of the page "How we know it is right"
 	@$(ONE_THREAD) $(PY) -m pytest -n $(JOBS) --dist worksteal -m trust --trust results/trust tests

@@ -8,14 +8,14 @@ from __future__ import annotations
 from contextlib import contextmanager
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 from conftest import toy_task
-from torch import Tensor
+from torch import Tensor, nn
 
 from mstl.methods import METHODS
 from mstl.run.config import TrainConfig
+from mstl.run.evaluate import predict_domain, score_table
 from mstl.run.train import Trainer, train
 
 pytestmark = pytest.mark.gpu
@@ -48,9 +48,23 @@ def distance(left: Tensor, right: Tensor) -> float:
     return float((left - right).norm() / left.norm())
 
 
+def smooth(module: nn.Module) -> None:
+    """Replace every ReLU by a SiLU: beside its kink a gradient is not continuous, so rounding decides it.
+
+    Of target_only's 76,000 pre-activations one is 5e-6, where the GPU differs from the CPU by 2e-5: that one
+    flip moved the gradient by 2 %, although the losses agreed to 1e-7.
+    """
+    for name, child in module.named_children():
+        if isinstance(child, nn.ReLU | nn.LeakyReLU):
+            setattr(module, name, nn.SiLU())
+        else:
+            smooth(child)
+
+
 def first_step(method: str, device: str, precision: str = "32-true", **changed):
     """Losses and gradient of the first step, in the middle of the ramps."""
     trainer = Trainer(config(method, device=device, precision=precision, **changed), toy_task())
+    smooth(trainer.method)
     trainer.method.train()
     with trainer.fabric.autocast():
         losses = trainer.model.losses(trainer.batches.at(0), 0.5)
@@ -72,17 +86,22 @@ def test_losses_and_gradients_are_the_cpu_s(method, record_property):
 
 
 @EVERY
-def test_ten_steps_and_the_scores_are_the_cpu_s(method, tmp_path, record_property):
+def test_ten_steps_and_the_scores_are_the_cpu_s(method, record_property):
     weights, scores = [], []
     for device in ("cpu", DEVICE):
-        folder = train(config(method, tmp_path / f"on-{device}-{len(weights)}", device), task=toy_task())
-        state = torch.load(folder / "checkpoint.pt", weights_only=True, map_location="cpu")
-        weights.append(flat(v for v in state["averaged"].values() if v.is_floating_point()))
-        scores.append(pd.read_csv(folder / "images.csv")["dice"])
+        trainer = Trainer(config(method, device=device), toy_task())
+        for one in (trainer.method, trainer.averaged):
+            smooth(one)
+        for _ in range(STEPS):
+            trainer.record.add(trainer.update())
+        weights.append(flat(p for p in trainer.averaged.parameters()))
+        test = trainer.task.test
+        scores.append(score_table(predict_domain(trainer.predict, test, trainer.fabric.device), test)["dice"])
     off = float((scores[0] - scores[1]).abs().max())
     record_property("relative distance of the averaged weights after 10 steps", distance(*weights))
     record_property("largest difference of an image's Dice", off)
     # Adam divides by the size of small gradients: it carries their signs, rounding and all, into the weights.
+    # Measured on a GPU with the ReLUs in place: 0.04 and 0.005.
     assert distance(*weights) < 0.02
     assert off < 0.05
 
