@@ -148,6 +148,17 @@ def edit(change):
         (edit(lambda c: c["images"][0].update(width=50)), "a.jpg is 100×60 but annotated at 50×60"),
         (edit(lambda c: c["images"].append({**c["images"][0], "id": 9})), "duplicate name 'a'"),
         (edit(lambda c: c.pop("categories")), "not a COCO annotation file"),
+        (edit(lambda c: c.update(annotations=[])), "no annotation of a part; known parts are back_bumper"),
+        (
+            edit(lambda c: rename(c, "", "car")),
+            "holds annotations of car; known parts are back_bumper,",
+        ),
+        (edit(lambda c: c["images"][0].update(width="100")), "'100', 60; expected numbers"),
+        (edit(lambda c: c["categories"].append({"id": 2, "name": "car"})), "category 2 is there twice"),
+        (
+            edit(lambda c: c["images"].append({**c["images"][0], "file_name": "b.jpg"})),
+            "image 1 is there",
+        ),
     ],
 )
 def test_bad_folders_are_one_clear_error(small, tmp_path, damage, message):
@@ -156,10 +167,63 @@ def test_bad_folders_are_one_clear_error(small, tmp_path, damage, message):
         load("carparts", (32, 48), small, tmp_path / "cache")
 
 
-def test_photographs_without_any_part_are_named_and_left_out(small):
-    edit(lambda c: c.update(annotations=[a for a in c["annotations"] if a["image_id"] == 1]))(small)
-    with pytest.warns(UserWarning, match="no part is annotated in b; left out"):
-        assert [record.name for record in carparts.listing(small).records] == ["a"]
+def rename(content: dict, old: str, new: str) -> None:
+    for category in content["categories"]:
+        category["name"] = new if old in (category["name"], "") else category["name"]
+
+
+@pytest.mark.parametrize(
+    "damage, said",
+    [
+        (
+            lambda c: c.update(annotations=[a for a in c["annotations"] if a["image_id"] == 1]),
+            "no part is annotated in b; left out",
+        ),
+        (lambda c: rename(c, "hood", "Hood"), "left out 1 annotations of Hood; known parts are back_bumper,"),
+        (
+            lambda c: c["annotations"][0].update(segmentation=[]),
+            "left out 1 annotations without a polygon: 0",
+        ),
+    ],
+)
+def test_what_is_left_out_is_said_in_one_line(small, capsys, damage, said):
+    edit(damage)(small)
+    carparts.listing(small)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("note: ") and said in line
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda c: c["categories"].insert(0, {"id": 0, "name": "cars", "supercategory": "none"}),
+        lambda c: [
+            entry.update(file_name="train\\JPEGImages\\" + entry["file_name"]) for entry in c["images"]
+        ],
+        lambda c: [entry.update(file_name="JPEGImages/" + entry["file_name"]) for entry in c["images"]],
+    ],
+    ids=["root category", "backslashes", "folder"],
+)
+def test_what_other_programs_write_is_read_alike(small, tmp_path, damage):
+    before = load("carparts", (48, 80), small, tmp_path / "cache").fingerprint()
+    edit(damage)(small)
+    content = (small / "annotations.json").read_text()
+    (small / "annotations.json").write_text("\ufeff" + content, encoding="utf-8")
+    assert load("carparts", (48, 80), small, tmp_path / "cache").fingerprint() == before
+
+
+@pytest.mark.parametrize("tag, size", [(3, (100, 60)), (6, (60, 100))])
+def test_a_photograph_that_is_stored_turned_is_said_or_refused(small, tmp_path, capsys, tag, size):
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    file = small / "JPEGImages" / "a.jpg"
+    Image.open(file).save(file, exif=exif)
+    if size == (100, 60):
+        load("carparts", (48, 80), small, tmp_path / "cache")
+        assert "1 of 2 images were stood up as their EXIF orientation says" in capsys.readouterr().err
+    else:
+        with pytest.raises(InputError, match=r"annotated at 100×60 .it is stored with EXIF orientation 6"):
+            load("carparts", (48, 80), small, tmp_path / "cache")
 
 
 def test_without_a_network_the_error_says_what_to_do(tmp_path):

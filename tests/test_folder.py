@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from drawn_cars import draw
 from PIL import Image
 
-from mstl.data import load
+from mstl.data import load, local_task
 from mstl.data.readers.folder import groups_from_names
 from mstl.system.errors import InputError
 
@@ -73,7 +74,7 @@ def test_endings_may_differ_and_masks_may_end_in_mask(tmp_path):
     "damage, message",
     [
         (lambda p: (p / "masks" / "odd.png").unlink(), "image without mask: odd; expected a mask"),
-        (lambda p: (p / "images" / "odd.jpg").unlink(), "mask without image: odd; expected a image|an image"),
+        (lambda p: (p / "images" / "odd.jpg").unlink(), "mask without image: odd; expected an image"),
         (lambda p: save_pair(p, "odd", ".png"), "duplicate name 'odd'.*odd.jpg and odd.png"),
         (lambda p: [f.unlink() for f in (p / "images").iterdir()], "holds no images"),
         (lambda p: Image.new("L", (9, 9)).save(p / "masks" / "odd.png"), "odd.png is 9×9"),
@@ -89,3 +90,35 @@ def test_bad_folders_are_one_clear_error(small, tmp_path, damage, message):
 def test_without_data_dir_the_error_says_what_it_is(tmp_path):
     with pytest.raises(InputError, match="data 'folder' needs data_dir"):
         load("folder", cache_dir=tmp_path)
+
+
+def test_what_is_left_out_is_said_in_one_line(small, tmp_path, capsys):
+    for name in ("a.heic", "b.npy", "Thumbs.db", ".DS_Store"):
+        (small / "images" / name).write_bytes(b"x")
+    (small / "images" / "more").mkdir()
+    (small / "images" / "red_01.jpg").rename(small / "images" / "red_01.jfif")
+    assert len(load("folder", (32, 48), small, tmp_path / "cache")) == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"note: {small}/images: left out a.heic, b.npy, more/; images are read from .jpg,")
+
+
+def test_an_image_may_be_called_mask(small, tmp_path):
+    save_pair(small, "z_mask")
+    assert "z_mask" in load("folder", (32, 48), small, tmp_path / "cache").groups
+
+
+def test_a_recipe_that_finds_no_object_says_so(small, tmp_path):
+    for file in (small / "masks").iterdir():
+        Image.new("L", (60, 40)).save(file)
+    with pytest.raises(InputError, match=r"'left' to cut a window over it; 4 of 4 masks are empty at 32×48"):
+        local_task("folder", "parts", size=(32, 48), data_dir=small, cache_dir=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("high, said", [(4095, True), (65535, False)])
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_twelve_bits_in_a_file_of_sixteen_are_said(small, tmp_path, capsys, high, said, ending):
+    (small / "images" / "odd.jpg").unlink()
+    grey = np.linspace(0, high, 60 * 40).reshape(40, 60).astype(np.uint16)
+    Image.fromarray(grey).save(small / "images" / f"odd.{ending}")
+    load("folder", (32, 48), small, tmp_path / "cache")
+    assert ("1 of 4 images have 16 bits a channel but use the lowest" in capsys.readouterr().err) == said

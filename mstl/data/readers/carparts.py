@@ -17,7 +17,8 @@ Three decisions are ours:
 from __future__ import annotations
 
 import json
-import warnings
+import unicodedata
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,18 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.ndimage import distance_transform_edt
 
-from mstl.data.readers.listing import Listing, Record, check_pairs, existing_folder, files_by_stem, plain_file
-from mstl.data.readers.pixels import read_image
+from mstl.data.readers.listing import (
+    Listing,
+    Record,
+    check_pairs,
+    enumerated,
+    existing_folder,
+    files_by_stem,
+    plain_file,
+)
+from mstl.data.readers.pixels import orientation_of, read_image
 from mstl.system.errors import InputError
+from mstl.system.notes import note
 
 PART_NAMES = (
     "back_bumper", "back_glass", "back_left_door", "back_left_light", "back_right_door", "back_right_light",
@@ -78,42 +88,70 @@ def _records(place: Path) -> list[Record]:
     if not annotations.exists():
         raise InputError(f"{annotations} does not exist; expected {_EXPECTED}")
     try:
-        content = json.loads(plain_file(annotations).read_text(encoding="utf-8"))
+        content = json.loads(plain_file(annotations).read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, a number of thousands of digits
         raise InputError(f"{annotations} is not JSON ({error})") from error
     try:
-        categories = {entry["id"]: entry["name"] for entry in content["categories"]}
-        photographs = {
-            entry["id"]: (Path(entry["file_name"]).stem, (entry["width"], entry["height"]))
-            for entry in content["images"]
-        }
+        categories = _by_id(content["categories"], annotations, "category")
+        photographs = _by_id(content["images"], annotations, "image")
+        stems = {key: _stem(entry["file_name"]) for key, entry in photographs.items()}
+        sizes = {key: _size(entry, annotations) for key, entry in photographs.items()}
         polygons: dict[int, list[list[Any]]] = {key: [] for key in photographs}
+        unknown, without = Counter(), []
         for entry in content["annotations"]:
-            if categories[entry["category_id"]] in PART_NAMES:
-                index = PART_NAMES.index(categories[entry["category_id"]]) + 1
-                polygons[entry["image_id"]].append([index, _checked(entry, annotations)])
-    except (KeyError, TypeError) as error:
+            name = str(categories[entry["category_id"]]["name"])
+            if name not in PART_NAMES:
+                unknown[name] += 1
+            elif shapes := _checked(entry, annotations):
+                polygons[entry["image_id"]].append([PART_NAMES.index(name) + 1, shapes])
+            else:
+                without.append(str(entry.get("id")))
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{annotations} is not a COCO annotation file (at {error})") from error
 
+    known = f"known parts are {', '.join(PART_NAMES)}"
+    if not any(polygons.values()):
+        found = f"annotations of {enumerated(unknown)}" if unknown else "no annotation of a part"
+        raise InputError(f"{annotations} holds {found}; {known}")
+    if unknown:
+        count = sum(unknown.values())
+        note(f"{annotations}: left out {count} annotations of {enumerated(unknown)}; {known}")
+    if without:
+        note(f"{annotations}: left out {len(without)} annotations without a polygon: {enumerated(without)}")
     images = files_by_stem(place / "JPEGImages")
-    stems = [stem for stem, _ in photographs.values()]
-    if len(set(stems)) < len(stems):
-        twice = next(stem for stem in stems if stems.count(stem) > 1)
+    if len(set(stems.values())) < len(stems):
+        twice = next(stem for stem, count in Counter(stems.values()).items() if count > 1)
         raise InputError(f"duplicate name {twice!r} in {annotations}; a photograph is listed once")
-    check_pairs(images, stems, place / "JPEGImages", annotations)
-    empty = [stem for stem, key in zip(stems, photographs, strict=True) if not polygons[key]]
-    if empty:
-        warnings.warn(
-            f"{annotations}: no part is annotated in {', '.join(sorted(empty))}; left out", stacklevel=3
-        )
+    check_pairs(images, stems.values(), place / "JPEGImages", annotations)
+    if empty := sorted(stem for key, stem in stems.items() if not polygons[key]):
+        note(f"{annotations}: no part is annotated in {enumerated(empty)}; left out")
     return [
-        Record(
-            stem, stem, view(polygons[key]), images[stem],
-            json.dumps([size, polygons[key]]),
-        )
-        for key, (stem, size) in photographs.items()
+        Record(stem, stem, view(polygons[key]), images[stem], json.dumps([sizes[key], polygons[key]]))
+        for key, stem in stems.items()
         if polygons[key]
-    ]  # fmt: skip
+    ]
+
+
+def _by_id(entries: list[dict[str, Any]], annotations: Path, what: str) -> dict[Any, dict[str, Any]]:
+    found: dict[Any, dict[str, Any]] = {}
+    for entry in entries:
+        if found.setdefault(entry["id"], entry) != entry:
+            raise InputError(f"{annotations}: {what} {entry['id']} is there twice; each has an id of its own")
+    return found
+
+
+def _stem(file_name: str) -> str:
+    """Of a path as any system writes it."""
+    return unicodedata.normalize("NFC", Path(file_name.replace("\\", "/")).stem)
+
+
+def _size(entry: dict[str, Any], annotations: Path) -> tuple[float, float]:
+    size = entry["width"], entry["height"]
+    if not all(isinstance(side, int | float) for side in size):
+        raise InputError(
+            f"{annotations}: image {entry['id']} has width, height {size[0]!r}, {size[1]!r}; expected numbers"
+        )
+    return size
 
 
 def _checked(entry: dict[str, Any], annotations: Path) -> list[list[float]]:
@@ -163,8 +201,10 @@ def read_masks(record: Record, full: tuple[int, int]) -> tuple[np.ndarray, np.nd
     """Whole car and part indices, both (h, w); small parts lie over large ones."""
     annotated, polygons = json.loads(str(record.mask))
     if tuple(annotated) != full:
+        tag = orientation_of(record.image)
+        turned = f" (it is stored with EXIF orientation {tag}: annotate it upright)" if (tag or 1) > 1 else ""
         raise InputError(
-            f"{record.image} is {full[0]}×{full[1]} but annotated at {annotated[0]}×{annotated[1]}; "
+            f"{record.image} is {full[0]}×{full[1]} but annotated at {annotated[0]}×{annotated[1]}{turned}; "
             "a mask has the size of its image"
         )
     canvas = Image.new("L", full)

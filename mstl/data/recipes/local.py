@@ -15,6 +15,7 @@ from mstl.data.catalogue import check_data, load, load_chimeras
 from mstl.data.domain import Domain
 from mstl.data.readers.studio import CHIMERAS
 from mstl.data.recipes import regions as car
+from mstl.data.recipes.leaks import check_groups
 from mstl.data.recipes.own import own_domains
 from mstl.data.recipes.spoil import left_out, spoiled
 from mstl.data.recipes.styles import STYLES
@@ -41,8 +42,15 @@ class Request:
     cache_dir: str | Path | None
 
     def load(self) -> Domain:
-        """The whole data set."""
-        return load(self.data, self.size, self.data_dir, self.cache_dir)
+        """The whole data set; of one's own folder nothing is known, so it is checked.
+
+        Raises:
+            InputError: as `load`, or as `check_groups`.
+        """
+        whole = load(self.data, self.size, self.data_dir, self.cache_dir)
+        if self.data == "folder":
+            check_groups(whole, self.data_dir)
+        return whole
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,14 @@ def _parts(request: Request, styled: bool) -> tuple[tuple[Domain, ...], Domain, 
     window = window_size(request.size, layout)
     placed = [over(regions, j, window) for j in range(len(layout))]
     usable = [np.ones(len(whole), bool), *(shown for _, shown in placed)]
+    for name, shown in zip(layout[: request.sources], usable[1:], strict=False):
+        if not shown.any():
+            empty = int((whole.masks.flatten(1).sum(1) == 0).sum())
+            raise InputError(
+                f"recipe 'parts': no image of data {whole.name!r} shows enough of the part {name!r} to cut a "
+                f"window over it; {empty} of {len(whole)} masks are empty at {request.size[0]}×"
+                f"{request.size[1]}: mark larger objects, or choose another recipe"
+            )
     target, *rows = deal_cars(whole.groups, usable, request.seed)
     names = image_names(whole)
     sources = []

@@ -12,7 +12,8 @@ import numpy as np
 from mstl.data import store
 from mstl.data.domain import Domain
 from mstl.data.readers import folder
-from mstl.data.readers.listing import existing_folder
+from mstl.data.readers.listing import existing_folder, note_left_out
+from mstl.data.recipes.leaks import check_apart, check_groups
 from mstl.data.splits import divide
 from mstl.data.task import Task
 from mstl.system.errors import InputError
@@ -45,8 +46,8 @@ def task_of(
 
     Raises:
         InputError: no source, names alike, files that do not fit, sources of unequal size, an image that is
-            in a source and in the target, fewer than three groups in the target, or more labels than
-            training images.
+            in a source and in the target or in two groups of the target, fewer than three groups in the
+            target, or more labels than training images.
     """
     _check_names(list(sources))
     made = tuple(_domain(place, key, size, cache_dir) for key, place in sources.items())
@@ -55,6 +56,7 @@ def task_of(
         raise InputError(f"all sources must have one height and width; got {found}: load them alike")
     whole = _domain(target, "target", size, cache_dir)
     check_target(whole)
+    check_groups(whole, "target")
     check_apart(made, whole)
     return Task(name, made, **divide(whole, np.arange(len(whole)), labels, seed))
 
@@ -77,6 +79,7 @@ def own_domains(
     made = tuple(_domain(places[name], name, size, cache_dir) for name in names)
     whole = _domain(target, "target", size, cache_dir)
     check_target(whole, target)
+    check_groups(whole, target)
     check_apart(made, whole)
     return made, whole
 
@@ -91,12 +94,15 @@ def folders(data_dir: str | Path | None) -> tuple[dict[str, Path], Path]:
         raise InputError(f"recipe 'own' needs data_dir: a folder with {_EXPECTED}")
     path = existing_folder(data_dir, _EXPECTED)
     place = existing_folder(path / "sources", _EXPECTED)
-    sources = {}
+    sources, files = {}, []
     for folder_of in sorted(place.iterdir()):
         if folder_of.is_symlink() and not folder_of.exists():
             raise InputError(f"{folder_of} is a link that leads nowhere; mend or remove it")
         if folder_of.is_dir() and not folder_of.name.startswith("."):
             sources[check_name(folder_of.name, place)] = folder_of
+        else:
+            files.append(folder_of)
+    note_left_out(place, files, "each source is a folder")
     if {"images", "masks"} & sources.keys():
         raise InputError(
             f"{place} holds images/ or masks/ itself; a single source, too, has a folder of its own: "
@@ -117,23 +123,6 @@ def check_target(target: Domain, place: str | Path = "the target") -> None:
             f"training, validation and test needs {_TRAINING_VALIDATION_TEST} or more. Names alike up to the "
             "last _ are one group (a_1, a_2): add images, or name the groups in groups.csv"
         )
-
-
-def check_apart(sources: tuple[Domain, ...], target: Domain) -> None:
-    """No image is in a source and in the target, where its mask would be known in the test."""
-    known = {_content(target, i): i for i in range(len(target))}
-    for source in sources:
-        for i in range(len(source)):
-            content = _content(source, i)
-            if content in known and len(set(content)) > 1:  # blank images are no leak
-                raise InputError(
-                    f"source {source.name!r} and the target share an image (group "
-                    f"{source.groups[i]} there, {target.groups[known[content]]} here); keep it in one"
-                )
-
-
-def _content(domain: Domain, row: int) -> bytes:
-    return domain.images[row].cpu().numpy().tobytes()
 
 
 def _check_names(names: list[str]) -> None:
