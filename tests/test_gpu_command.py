@@ -51,6 +51,20 @@ def test_a_step_that_fails_is_listed_the_others_go_on_and_a_second_start_keeps_t
     assert other.returncode == 2 and "0123456789ab" in other.stderr and "OUT=" in other.stderr
 
 
+@pytest.mark.long
+def test_every_step_works_in_miniature_and_leaves_its_tables(tmp_path):
+    every = ("tests", "full", "speed", "rivals", "t4", "sweep")
+    found = gpu("--small", "--out", str(tmp_path), "--minutes", "30", "--steps", *every)
+    assert found.returncode == 0, found.stdout + (tmp_path / "log.txt").read_text()[-3000:]
+    assert {row["step"] for row in rows(tmp_path / "steps.csv")} == set(every)
+    assert sum(row["outcome"] == "passed" for row in rows(tmp_path / "tests.csv")) > 10
+    assert all(len(rows(tmp_path / f"{name}.csv")) for name in ("full", "speed", "rivals", "t4"))
+    with zipfile.ZipFile(tmp_path / "runs.zip") as archive:
+        runs = [name for name in archive.namelist() if name.endswith("images.csv")]
+    assert sum("studio/parts" in name for name in runs) == 10  # six of full, four of the sweep
+    assert not merge(tmp_path).stdout and "SMALL=1" in merge(tmp_path).stderr
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_one_line_says_what_to_do(tmp_path):
     found = gpu("--out", str(tmp_path / "out"))

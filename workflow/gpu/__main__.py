@@ -31,11 +31,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = {  # share of the minutes, in the order of their value
-    "tests": 0.16,
-    "full": 0.42,
-    "speed": 0.22,
-    "rivals": 0.12,
-    "t4": 0.08,
+    "tests": 0.15,
+    "full": 0.38,
+    "speed": 0.25,
+    "rivals": 0.15,
+    "t4": 0.07,
     "sweep": 1.0,
 }
 DEFAULT = ("tests", "full", "speed", "rivals", "t4")
