@@ -100,7 +100,7 @@ def gathering(table: Table, points: Sequence[int], rounds: int) -> None:
             }
             store.write(file, pixels)
             opened.append([seconds(lambda: store.read(file)) for _ in range(rounds)])  # noqa: B023
-            mapped = store.read(file)
+            mapped, _ = store.read(file)
             times = alternate(
                 {"memory": lambda: gather(pixels), "file": lambda pixels=mapped: gather(pixels)},  # noqa: B023
                 rounds,

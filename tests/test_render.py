@@ -338,11 +338,12 @@ def test_contact_sheet():
         contact_sheet(STUDIO, cars=["0" * 12])
 
 
-def test_packing_what_was_unpacked_gives_the_same_bytes(tmp_path, capsys):
+def test_packing_what_was_unpacked_gives_the_same_bytes(tmp_path, monkeypatch, capsys):
     from mstl.render.__main__ import RenderConfig, run
     from mstl.system.errors import InputError
 
-    run(RenderConfig(out=STUDIO, pack=tmp_path / "again.zip"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run(RenderConfig(out=STUDIO, pack=Path("~/again.zip")))
     assert (tmp_path / "again.zip").read_bytes() == ARCHIVE.read_bytes()
     with pytest.raises(InputError, match=r"--out .*expected the folder of a rendered data set"):
         run(RenderConfig(out=tmp_path, pack=tmp_path / "never.zip"))

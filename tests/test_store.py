@@ -10,8 +10,10 @@ import pytest
 import torch
 from drawn_cars import carvana_folder
 from PIL import Image
+from test_carparts import SIDE, carparts_folder
+from test_own_data import save_own
 
-from mstl.data import load, store
+from mstl.data import load, local_task, store, task_of
 from mstl.data.readers.pixels import read_image
 from mstl.system.cache import cache_folder
 from mstl.system.errors import InputError
@@ -122,3 +124,25 @@ def test_progress_speaks_in_a_log_and_passes_everything_on(capsys):
 
     assert list(progress(range(3), 3, "decoding", every=0.0)) == [0, 1, 2]
     assert "decoding: 1 of 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("data", ["studio", "carvana", "carparts", "folder", "own", "MSTL_STUDIO"])
+def test_a_tilde_is_the_home_folder_wherever_a_path_is_given(tmp_path, monkeypatch, data):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    place = "~/data"
+    if data == "carparts":
+        carparts_folder(tmp_path / "data", {"a": SIDE})
+    elif data in ("folder", "own"):
+        save_own(tmp_path / "data")
+    else:
+        carvana_folder(tmp_path / "data", cars=2, views=(1, 2))
+    if data == "own":
+        task_of({"s": "~/data/sources/place 0"}, "~/data/target", 1, 0, (32, 48), "~/cache")
+        local_task("folder", "own", size=(32, 48), labels=1, data_dir=place, cache_dir="~/cache")
+    elif data == "MSTL_STUDIO":
+        monkeypatch.setenv("MSTL_STUDIO", place)
+        assert len(load("studio", (32, 48), cache_dir="~/cache")) == 4
+    else:
+        load(data, (32, 48), place + "/target" * (data == "folder"), "~/cache")
+    assert (tmp_path / "cache" / "decoded").is_dir() and not (tmp_path / "~").exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tyro
@@ -41,6 +41,8 @@ class RenderConfig:
 
 
 def run(config: RenderConfig) -> None:
+    paths = ((name, getattr(config, name)) for name in ("out", "contact_sheet", "pack"))
+    config = replace(config, **{name: path.expanduser() for name, path in paths if path is not None})
     if config.contact_sheet is not None:
         from mstl.render.sheet import contact_sheet
 
@@ -61,7 +63,7 @@ def run(config: RenderConfig) -> None:
         if not low <= value <= high:
             raise InputError(f"--{name} {value}: expected {low}..{high}")
     size = parse_size(config.size)
-    out = (config.out or Path(f"data/studio-{config.cars}-{config.size}")).expanduser()
+    out = config.out or Path(f"data/studio-{config.cars}-{config.size}")
     plan = Plan(out, config.cars, config.chimeras, size, config.seed, config.samples, config.quality)
     command = (
         f"python -m mstl.render --cars {config.cars} --chimeras {config.chimeras} --size {config.size} "
@@ -71,9 +73,9 @@ def run(config: RenderConfig) -> None:
 
 
 def _rendered(config: RenderConfig) -> Path:
-    if config.out is None or not (config.out.expanduser() / "metadata.csv").is_file():
+    if config.out is None or not (config.out / "metadata.csv").is_file():
         raise InputError(f"--out {config.out}: expected the folder of a rendered data set, with metadata.csv")
-    return config.out.expanduser()
+    return config.out
 
 
 def main() -> None:
