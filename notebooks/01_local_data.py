@@ -133,13 +133,16 @@ plt.show()
 # ## On disk
 #
 # The files lie as Carvana's do: images in `train/`, masks in `train_masks/`, one line a car in `metadata.csv`. So one
-# reader serves both. The folder `parts/` is our addition.
+# reader serves both. The folder `parts/` is our addition. All of it comes in one file, `data/studio.zip`, out of which
+# it is read without unpacking.
 
 # %%
-for pattern in ("train/*.jpg", "train_masks/*.gif", "parts/*.png", "chimeras/*/train/*.jpg"):
-    files = sorted(folder.glob(pattern))
-    size = sum(file.stat().st_size for file in files)
-    print(f"{len(files):5} × {pattern:24} {size / 1e6:5.1f} MB   {files[0].relative_to(folder)}")
+places = {"train/*.jpg": ["train"], "train_masks/*.gif": ["train_masks"], "parts/*.png": ["parts"]}
+places["chimeras/*/train/*.jpg"] = [f"chimeras/{part}/train" for part in ("front", "cabin", "rear")]
+for pattern, names in places.items():
+    files = sorted((file for name in names for file in (folder / name).iterdir()), key=str)
+    size, first = sum(len(file.read_bytes()) for file in files), str(files[0]).removeprefix(f"{folder}/")
+    print(f"{len(files):5} × {pattern:24} {size / 1e6:5.1f} MB   {first}")
 
 # %%
 cars.head(3)
