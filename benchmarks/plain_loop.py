@@ -83,7 +83,7 @@ class PlainLoop:
     def _losses(self) -> list[Tensor]:
         strength = 0.02 * ramp(self.steps_done / self.config.profiled("steps"))
         labelled_images, labelled_masks = self._next(self.labelled)
-        losses, attended = [], []
+        losses, outputs = [], []
         for j, stream in enumerate(self.sources):
             network, discriminator = self.method.subnetworks[j], self.method.adversary.discriminators[j]
             source_images, source_masks = self._next(stream)
@@ -98,8 +98,8 @@ class PlainLoop:
                 )
                 / len(self.sources)
             )
-            attended.append(labelled.attended)
-        return [*losses, segmentation_loss(self.method._fused_logits(attended), labelled_masks)]
+            outputs.append(labelled)
+        return [*losses, segmentation_loss(self.method.fused(outputs), labelled_masks)]
 
     def _next(self, stream: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, ...]:
         return tuple(x.to(self.device, non_blocking=self.advice) for x in next(stream))

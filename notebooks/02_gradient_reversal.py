@@ -401,7 +401,7 @@ plt.show()
 
 # %%
 def row(name, method):
-    log, features = logs[name], lambda images: method.eval().source_features(images, 0)
+    log, features = logs[name], lambda images, domain: method.eval().source_features(images, 0, domain)
     probes = [probe_accuracy(features, source, task.test, seed=draw) for draw in range(5)]
     dice = score_table(predict_domain(method.eval().predict, task.test, "cpu"), task.test)["dice"].mean()
     return {**log[len(log) // 2 :].mean(), "probe": np.mean(probes), "target Dice": dice}

@@ -24,7 +24,7 @@ from torch import nn
 
 from mstl.data.batches import Batch, TargetBatch
 from mstl.methods import METHODS, build, dctn, mdan
-from mstl.methods.dann import largest, weighted_reversal
+from mstl.methods.adversary import largest, weighted_reversal
 from mstl.methods.mdan import worst_case_weights
 from mstl.nn import (
     ImageDiscriminator,
@@ -53,7 +53,9 @@ KINDS = ["location", "image"]
 
 def made(name, sources, overrides="", **options):
     torch.manual_seed(0)
-    return build(name, sources, False, f"{PLAIN.get(name, '')} {overrides}", **options)
+    method = build(name, sources, False, f"{PLAIN.get(name, '')} {overrides}", **options)
+    method.name = name
+    return method
 
 
 def domain(n, flag, generator, noise=1.0):

@@ -124,12 +124,6 @@ def test_each_predictor_learns_from_its_source_and_from_the_labelled_target():
     assert torch.allclose(losses["target"], expected, atol=1e-6)
 
 
-def test_observing_reports_the_ratio_and_leaves_no_gradient():
-    method = m3sda().eval()
-    assert method.observe(batch_of(), 0.5)["gradient_ratio"] > 0
-    assert all(p.grad is None for p in method.parameters())
-
-
 @pytest.mark.parametrize("overrides", ["weight=-1", "orders=0"])
 def test_bad_hyperparameters_are_one_clear_error(overrides):
     with pytest.raises(InputError, match="must be ≥"):

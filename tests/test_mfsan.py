@@ -118,12 +118,6 @@ def test_permuting_sources_with_their_spaces_and_predictors_changes_nothing():
     assert torch.allclose(predicted, method.predict(images), atol=1e-5)
 
 
-def test_observing_reports_the_ratio_and_leaves_no_gradient():
-    method = mfsan().eval()
-    assert method.observe(batch_of(), 0.5)["gradient_ratio"] > 0
-    assert all(p.grad is None for p in method.parameters())
-
-
 @pytest.mark.parametrize("overrides", ["weight=-1", "places=1"])
 def test_bad_hyperparameters_are_one_clear_error(overrides):
     with pytest.raises(InputError, match="must be ≥"):

@@ -8,6 +8,7 @@ from conftest import toy_task
 from small import batch_of
 
 from mstl.methods import build
+from mstl.nn import transferable_weights
 from mstl.system.errors import InputError
 
 
@@ -67,7 +68,7 @@ def test_domains_of_other_foreground_share_are_not_aligned():
     method = plus(labelled=False)
     method.target_share.fill_(0.2)
     method.source_shares.copy_(torch.tensor([0.2, 0.25, 0.45]))
-    strength = method._strength(1.0)
+    strength = method.strength(1.0)
     full = method.hyper.strength
     assert strength[0] == pytest.approx(full, rel=1e-3)
     assert strength[1] == pytest.approx(full / 2, rel=1e-3)
@@ -117,8 +118,8 @@ def test_transferable_attention_is_uniform_where_the_discriminator_knows_nothing
             d.layers[-1].weight.zero_()
             d.layers[-1].bias.zero_()
     assert torch.allclose(method.attention_maps(images), torch.ones(3, 2, 1, 8, 12))
-    plain = torch.stack([network(images).logits for network in method.subnetworks])
-    assert torch.allclose(method._decoded(1, method._represent(1, images).attended), plain[1], atol=1e-6)
+    plain = torch.stack([network.predictor(network.encoder(images)) for network in method.subnetworks])
+    assert torch.allclose(method.head_logits(images), plain, atol=1e-6)
 
 
 def test_places_the_discriminator_is_sure_about_weigh_less():
@@ -128,7 +129,7 @@ def test_places_the_discriminator_is_sure_about_weigh_less():
     discriminator = method.adversary.discriminators[0]
     p = discriminator(features).sigmoid().flatten()
     unsure = (p - 0.5).abs().argmin()
-    assert method._transferable(0, features).flatten().argmax() == unsure
+    assert transferable_weights(discriminator, features).flatten().argmax() == unsure
 
 
 def test_mixing_gives_every_sub_network_its_share_of_the_other_sources():

@@ -108,7 +108,7 @@ def test_own_encoder():
             super().__init__()
             self.layer = nn.Conv2d(3, 5, 1)
 
-        def forward(self, images):
+        def forward(self, images, domain=None):
             return (self.layer(images),)
 
     assert SubNetwork(OneLevel())(torch.zeros(1, 3, 7, 9)).logits.shape == (1, 1, 7, 9)

@@ -19,7 +19,8 @@ def probe_accuracy(
     NaN where a half has images of one domain only, as with a source of one car.
 
     Args:
-        features: maps float images (n, 3, h, w) to a feature map (n, c, h', w').
+        features: maps float images (n, 3, h, w), and whose they are (0 the source's, 1 the target's), to a
+            feature map (n, c, h', w').
         source, target: the two domains.
         images: images drawn per domain.
         places: places of the feature map drawn per image.
@@ -36,7 +37,7 @@ def probe_accuracy(
         chosen = np.sort(generator.choice(len(domain), min(images, len(domain)), replace=False))
         picked = domain.select(chosen)
         with torch.no_grad():
-            maps = features(to_float(picked.images)).float().flatten(2).transpose(1, 2).cpu().numpy()
+            maps = features(to_float(picked.images), label).float().flatten(2).transpose(1, 2).cpu().numpy()
         cars = {car: i for i, car in enumerate(dict.fromkeys(picked.groups))}
         for vectors, car in zip(maps, picked.groups, strict=True):
             drawn = vectors[generator.choice(len(vectors), min(places, len(vectors)), replace=False)]

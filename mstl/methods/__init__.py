@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mstl.methods.base import Hyperparameters, Method, parse_overrides
+from mstl.methods.base import Hyperparameters, Method
 from mstl.methods.consistency import Consistency
 from mstl.methods.dann import DANN
 from mstl.methods.dann_per_source import DANNPerSource
 from mstl.methods.dctn import DCTN
+from mstl.methods.hyperparameters import parse_overrides
 from mstl.methods.m3sda import M3SDA
 from mstl.methods.mdan import MDANHard, MDANSoft
 from mstl.methods.mfsan import MFSAN

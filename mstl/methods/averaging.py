@@ -33,9 +33,9 @@ def head_losses(
     Returns:
         ``source``, and ``target`` where l > 0.
     """
-    losses = {"source": _mean(map(segmentation_loss, source_logits, source_masks))}
+    losses = {"source": mean(map(segmentation_loss, source_logits, source_masks))}
     if count := len(target_masks):
-        losses["target"] = _mean(segmentation_loss(z[:count], target_masks) for z in target_logits)
+        losses["target"] = mean(segmentation_loss(z[:count], target_masks) for z in target_logits)
     return losses
 
 
@@ -77,7 +77,7 @@ def disagreement(logits: Tensor, power: int) -> Tensor:
     pairs = list(combinations(probabilities, 2))
     if not pairs:
         return probabilities.new_zeros(())
-    return _mean((p - q).abs().pow(power).mean() for p, q in pairs)
+    return mean((p - q).abs().pow(power).mean() for p, q in pairs)
 
 
 def _full(x: Tensor) -> Tensor:
@@ -85,5 +85,6 @@ def _full(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def _mean(losses: Iterable[Tensor]) -> Tensor:
+def mean(losses: Iterable[Tensor]) -> Tensor:
+    """The mean of 0-d losses, 0-d."""
     return torch.stack(tuple(losses)).mean()

@@ -3,53 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from mstl.data.batches import Batch
-from mstl.nn import SubNetworks
-from mstl.system.errors import InputError
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """Of the network, shared by every method so that comparisons have one budget.
-
-    Attributes:
-        width: channels at full resolution; doubled at each of the ``depth`` levels.
-        depth: resolutions of the U-Net; the coarsest is 2^(depth-1) times smaller than the image.
-        norm: ``group`` (default), ``batch``, ``domain`` (batch statistics for each domain) or ``none``. Batch
-            statistics over concatenated domains collapsed runs (design notes), so they are not the default.
-        encoder: ``unet`` or a torchvision ResNet (``resnet18``, ``resnet34``, ``resnet50``).
-        pretrained: load torchvision's ImageNet weights into a ResNet encoder.
-    """
-
-    width: int = 16
-    depth: int = 4
-    norm: str = "group"
-    encoder: str = "unet"
-    pretrained: bool = False
-
-    def networks(self, sources: int, attention: str = "none", stem: int = 0) -> SubNetworks:
-        """``sources`` fresh U-Nets of this size, with attention where a method asks for it."""
-        return SubNetworks(
-            sources,
-            width=self.width,
-            depth=self.depth,
-            norm=self.norm,
-            attention=attention,
-            encoder=self.encoder,
-            weights="DEFAULT" if self.pretrained else None,
-            stem=stem,
-        )
+from mstl.methods.adversary import Adversary, gradient_ratio
+from mstl.methods.hyperparameters import Hyperparameters
+from mstl.nn import ENCODERS, TARGET, first, segmentation_loss
 
 
 class Method(nn.Module, ABC):
     """A transfer-learning method.
 
-    A subclass sets ``name`` and ``Hyperparameters`` and implements `losses` and `predict`. It never steps
-    an optimiser and never counts steps: whatever changes during training is a function of ``progress``.
+    A subclass sets ``Hyperparameters``, where it has its own, and implements `losses` and `predict`. It never
+    steps an optimiser and never counts steps: what changes during training is a function of ``progress``.
 
     Args:
         hyper: the method's own frozen dataclass.
@@ -57,10 +26,9 @@ class Method(nn.Module, ABC):
         labelled: whether labelled target images exist (labels > 0).
     """
 
-    name: str
     Hyperparameters: type[Hyperparameters] = Hyperparameters
-    #: extra updates of the discriminators after each step, each with `discriminator_losses`
-    discriminator_updates: int = 0
+    #: names of the losses that compare domains, which `observe` weighs against the others
+    aligns: tuple[str, ...] = ()
     #: whether all sub-networks receive the same target batch
     synchronised: bool = True
     #: train on the masks of all target training images (the upper reference)
@@ -77,33 +45,66 @@ class Method(nn.Module, ABC):
         """Named 0-d losses whose sum is minimised; ``progress`` in [0, 1] is the share of training done.
 
         Where ``batch.target.taught`` is set a method may return ``consistency``, its distance from the
-        teacher, in a form of its own; the loop weighs it. Of other methods the loop compares `predict`.
+        teacher, in a form of its own; the loop weighs it. Of other methods the loop compares `predict`. No
+        other loss may have that name.
         """
 
     @abstractmethod
     def predict(self, images: Tensor) -> Tensor:
         """Logits (n, 1, h, w) of images (n, 3, h, w)."""
 
+    @property
+    def _adversaries(self) -> list[Adversary]:
+        """The adversaries among the modules: to own one is to play."""
+        return [module for module in self.modules() if isinstance(module, Adversary)]
+
+    @property
+    def discriminator_updates(self) -> int:
+        """Extra updates of the discriminators after each step, each with `discriminator_losses`."""
+        return max((adversary.updates for adversary in self._adversaries), default=0)
+
     def discriminator_parameters(self) -> list[nn.Parameter]:
         """Parameters that the loop gives an optimiser and a learning rate of their own."""
-        return []
+        return [p for adversary in self._adversaries for p in adversary.discriminators.parameters()]
 
     def discriminator_losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Losses of one extra discriminator update; used when ``discriminator_updates`` > 0."""
-        return {}
+        return {"discriminator": torch.stack([a.extra_loss() for a in self._adversaries]).sum()}
 
+    @torch.enable_grad()
     def observe(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Diagnostics of one batch, written to the log and without effect on training."""
-        return {}
+        """Diagnostics of one batch in evaluation mode, written to the log and without effect on training.
+
+        ``gradient_ratio`` of the losses that compare domains (``aligns``) to all others, over the weights of
+        the extractors, and ``discriminator_accuracy``, the mean over adversaries. Empty where a method
+        compares nothing.
+        """
+        if not self.aligns:
+            return {}
+        losses = self.losses(batch, progress)
+        aligning = [losses.pop(name) for name in self.aligns]
+        extractors = (module for module in self.modules() if isinstance(module, ENCODERS))
+        weights = dict.fromkeys(p for extractor in extractors for p in extractor.parameters())
+        ratio = gradient_ratio(_sum(aligning), _sum(losses.values()), weights)
+        accuracies = [a.accuracy for a in self._adversaries if a.accuracy is not None]
+        accuracy = {"discriminator_accuracy": torch.stack(accuracies).mean()} if accuracies else {}
+        return {**accuracy, "gradient_ratio": ratio}
 
     def adapt(self, observed: dict[str, float]) -> None:
         """React to what `observe` measured, once a log point; what changes must lie in buffers."""
 
-    def source_features(self, images: Tensor, source: int) -> Tensor | None:
-        """Feature map (n, c, h', w') in which source ``source`` and the target are compared, or None."""
+    def head_logits(self, images: Tensor) -> Tensor | None:
+        """Logits of every sub-network's own head, (J, n, 1, h, w), or None where there are none."""
         return None
 
-    def attended_features(self, images: Tensor, source: int) -> Tensor | None:
+    def source_features(self, images: Tensor, source: int, domain: int | None = None) -> Tensor | None:
+        """Feature map (n, c, h', w') in which source ``source`` and the target are compared, or None.
+
+        ``domain`` says whose the images are, `mstl.nn.SOURCE` or `TARGET`; norm "domain" must know.
+        """
+        return None
+
+    def attended_features(self, images: Tensor, source: int, domain: int | None = None) -> Tensor | None:
         """The same feature map after attention, or None where there is no attention."""
         return None
 
@@ -112,34 +113,20 @@ class Method(nn.Module, ABC):
         return None
 
 
-#: beyond these no hyper-parameter can be meant
-LARGEST = {int: 10_000, float: 1e6}
+def on_labels(
+    head: Callable[[tuple[Tensor, ...], int], Tensor], maps: tuple[Tensor, ...], masks: Tensor
+) -> dict[str, Tensor]:
+    """``target``, the segmentation loss of a head on the labelled target images; {} where there are none.
 
-
-def parse_overrides(text: str, options: type[Hyperparameters]) -> dict[str, object]:
-    """``"attention=none strength=0.1"`` as keyword arguments for ``options``, typed like its defaults.
-
-    Raises:
-        InputError: unknown name, value of another type, or no ``=``.
+    Args:
+        head: from maps of all levels, and the domain, to logits.
+        maps: of the target batch, whose first images are the labelled ones.
+        masks: (l, 1, h, w).
     """
-    known = {f.name: f.default for f in fields(options)}
-    result: dict[str, object] = {}
-    for item in text.split():
-        key, equals, value = item.partition("=")
-        if not equals or key not in known:
-            names = ", ".join(known)
-            raise InputError(f"overrides: {item!r} is not name=value with a name of this method: {names}")
-        result[key] = _typed(key, value, known[key])
-    return result
+    if not len(masks):
+        return {}
+    return {"target": segmentation_loss(head(first(maps, len(masks)), TARGET), masks)}
 
 
-def _typed(key: str, value: str, default: object) -> object:
-    kind = type(default)
-    try:
-        typed = {"true": True, "false": False}[value.lower()] if kind is bool else kind(value)
-    except (KeyError, ValueError):
-        expected = "true or false" if kind is bool else kind.__name__
-        raise InputError(f"overrides: {key}={value} is not of type {expected} (default {default})") from None
-    if kind in LARGEST and not min(default, 0) <= typed <= LARGEST[kind]:
-        raise InputError(f"overrides: {key}={value} must be ≥ {min(default, 0)} and ≤ {LARGEST[kind]:g}")
-    return typed
+def _sum(losses) -> Tensor:
+    return torch.stack(tuple(losses)).sum()

@@ -5,23 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mstl.data.batches import Batch
-from mstl.methods import dann
-from mstl.methods.averaging import mean_probability_logits
-from mstl.methods.dann import AdversarialMethod, Pairs, first
-from mstl.nn import segmentation_loss
+from mstl.methods import adversary, base
+from mstl.methods.averaging import head_losses, mean_probability_logits
+from mstl.nn import SOURCE, TARGET
 
 
 @dataclass(frozen=True)
-class Hyperparameters(dann.Hyperparameters):
+class Hyperparameters(adversary.Hyperparameters):
     """Those of DANN, with a strength of its own."""
 
     strength: float = 0.5
 
 
-class DANNPerSource(AdversarialMethod):
+class DANNPerSource(base.Method):
     r"""J independent DANNs, one for each source with the target, and the mean of their probabilities.
 
     .. math::
@@ -41,33 +40,36 @@ class DANNPerSource(AdversarialMethod):
     one method of J.
     """
 
-    name = "dann_per_source"
     Hyperparameters = Hyperparameters
-    hyper: Hyperparameters
+    aligns = ("adversarial",)
 
     def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
         super().__init__(hyper, sources, labelled)
         self.subnetworks = hyper.networks(sources)
-        self.oppose(sources, self.subnetworks.channels[-1])
+        self.adversary = hyper.adversary(sources, self.subnetworks.channels[-1])
 
-    def extractor(self, source: int) -> nn.Module:
-        return self.subnetworks[source].encoder
-
-    def game(self, batch: Batch, progress: float) -> tuple[dict[str, Tensor], Pairs]:
-        terms: dict[str, list[Tensor]] = {"source": []}
-        features = []
-        for network, images, masks, target in zip(
-            self.subnetworks, batch.source_images, batch.source_masks, batch.targets, strict=True
-        ):
-            source_maps, target_maps = network.encoder(images), network.encoder(target.images)
-            terms["source"].append(segmentation_loss(network.predictor(source_maps), masks))
-            if count := len(target.masks):
-                logits = network.predictor(first(target_maps, count))
-                terms.setdefault("target", []).append(segmentation_loss(logits, target.masks))
-            features.append((source_maps[-1], target_maps[-1]))
-        losses = {name: torch.stack(values).mean() for name, values in terms.items()}
-        losses["adversarial"] = self.adversary.losses(features, self.strength(progress)).mean()
-        return losses, features
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        labelled = len(batch.target.masks)
+        pairs = [
+            (network(images, SOURCE), network(batch.target.images, TARGET, labelled))
+            for network, images in zip(self.subnetworks, batch.source_images, strict=True)
+        ]
+        features = [(source.features, target.features) for source, target in pairs]
+        return {
+            **head_losses(
+                [source.logits for source, _ in pairs],
+                batch.source_masks,
+                [target.logits for _, target in pairs],
+                batch.target.masks,
+            ),
+            "adversarial": self.adversary.losses(features, self.hyper.reversal(progress)).mean(),
+        }
 
     def predict(self, images: Tensor) -> Tensor:
-        return mean_probability_logits(torch.stack([output.logits for output in self.subnetworks(images)]))
+        return mean_probability_logits(self.head_logits(images))
+
+    def head_logits(self, images: Tensor) -> Tensor:
+        return torch.stack([output.logits for output in self.subnetworks(images, TARGET)])
+
+    def source_features(self, images: Tensor, source: int, domain: int | None = None) -> Tensor:
+        return self.subnetworks[source].represent(images, domain).features

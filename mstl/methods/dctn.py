@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mstl.data.batches import Batch
-from mstl.methods import dann
-from mstl.methods.dann import AdversarialMethod, Pairs, first, largest, weighted_reversal
-from mstl.nn import Predictor, segmentation_loss
+from mstl.methods import adversary, base
+from mstl.methods.adversary import largest, weighted_reversal
+from mstl.methods.averaging import mean
+from mstl.nn import SOURCE, TARGET, Predictor, first, segmentation_loss
 from mstl.system.errors import InputError
 
 PSEUDO_FROM = 0.5  # share of training before pseudo-labels are used
@@ -20,7 +21,7 @@ FLOOR = 1e-6  # of a score: discriminators that are certain of every image leave
 
 
 @dataclass(frozen=True)
-class Hyperparameters(dann.Hyperparameters):
+class Hyperparameters(adversary.Hyperparameters):
     """Those of the adversary, and the pseudo-labels.
 
     Attributes:
@@ -38,7 +39,7 @@ class Hyperparameters(dann.Hyperparameters):
             )
 
 
-class DCTN(AdversarialMethod):
+class DCTN(base.Method):
     r"""Deep cocktail network: shared F, a discriminator :math:`D_j` and a head :math:`C_j` a source.
 
     .. math::
@@ -76,38 +77,37 @@ class DCTN(AdversarialMethod):
     labelled target images are our setting.
     """
 
-    name = "dctn"
     Hyperparameters = Hyperparameters
-    hyper: Hyperparameters
+    aligns = ("adversarial",)
 
     def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
         super().__init__(hyper, sources, labelled)
         self.encoder = hyper.networks(1)[0].encoder
         channels = self.encoder.channels
         self.heads = nn.ModuleList(Predictor(channels, hyper.norm) for _ in range(sources))
-        self.oppose(sources, channels[-1])
+        self.adversary = hyper.adversary(sources, channels[-1])
         self.register_buffer("concentration", torch.zeros(sources))
         self.register_buffer("seen", torch.zeros(()))
 
-    def extractor(self, source: int) -> nn.Module:
-        return self.encoder
-
-    def game(self, batch: Batch, progress: float) -> tuple[dict[str, Tensor], Pairs]:
-        target, features, errors = self.encoder(batch.target.images), [], []
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        target, features, errors = self.encoder(batch.target.images, TARGET), [], []
         for head, images, masks in zip(self.heads, batch.source_images, batch.source_masks, strict=True):
-            maps = self.encoder(images)
-            errors.append(segmentation_loss(head(maps), masks))
+            maps = self.encoder(images, SOURCE)
+            errors.append(segmentation_loss(head(maps, SOURCE), masks))
             features.append((maps[-1], target[-1]))
-        losses = {"source": torch.stack(errors).mean()} | self._target_losses(batch, target, progress)
-        deltas = weighted_reversal(self.adversary, features, self.strength(progress), largest)
-        losses["adversarial"] = deltas.mean()
+        losses = {"source": mean(errors)} | self._target_losses(batch, target, progress)
+        deltas = weighted_reversal(self.adversary, features, self.hyper.reversal(progress), largest)
         if self.training:
             self._concentrate([source for source, _ in features])
-        return losses, features
+        return losses | {"adversarial": deltas.mean()}
 
     def predict(self, images: Tensor) -> Tensor:
-        maps = self.encoder(images)
-        return mixture_logits(torch.stack([head(maps) for head in self.heads]), self.source_weights(maps[-1]))
+        maps = self.encoder(images, TARGET)
+        logits = torch.stack([head(maps, TARGET) for head in self.heads])
+        return mixture_logits(logits, self.source_weights(maps[-1]))
+
+    def source_features(self, images: Tensor, source: int, domain: int | None = None) -> Tensor:
+        return self.encoder(images, domain)[-1]
 
     @torch.no_grad()
     def source_weights(self, features: Tensor) -> Tensor:
@@ -130,10 +130,10 @@ class DCTN(AdversarialMethod):
         used = first(target, total if guessing else known)
         if not len(used[0]):
             return {}
-        logits = torch.stack([head(used) for head in self.heads])
+        logits = torch.stack([head(used, TARGET) for head in self.heads])
         losses = {}
         if known:
-            losses["target"] = torch.stack([segmentation_loss(z[:known], masks) for z in logits]).mean()
+            losses["target"] = mean(segmentation_loss(z[:known], masks) for z in logits)
         if guessing:
             weights = self.source_weights(used[-1][known:])
             losses["pseudo"] = pseudo_loss(logits[:, known:], weights, self.hyper.pseudo)

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from mstl.data.batches import Batch
 from mstl.measures import moment_distance
 from mstl.methods import base
-from mstl.methods.adversary import gradient_ratio
 from mstl.methods.averaging import head_losses, mean_probability_logits
-from mstl.nn import Predictor
+from mstl.nn import SOURCE, TARGET, Predictor, first
 from mstl.system.errors import InputError
 
 
@@ -64,8 +63,8 @@ class M3SDA(base.Method):
     Source: Peng et al., ICCV 2019, equations 1 and 2.
     """
 
-    name = "m3sda"
     Hyperparameters = Hyperparameters
+    aligns = ("moments",)
 
     def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
         super().__init__(hyper, sources, labelled)
@@ -73,38 +72,30 @@ class M3SDA(base.Method):
         self.predictors = nn.ModuleList(Predictor(self.encoder.channels, hyper.norm) for _ in range(sources))
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        sources = [self.encoder(images) for images in batch.source_images]
-        target = self.encoder(batch.target.images)
-        labelled = tuple(level[: len(batch.target.masks)] for level in target)
+        sources = [self.encoder(images, SOURCE) for images in batch.source_images]
+        target, count = self.encoder(batch.target.images, TARGET), len(batch.target.masks)
+        labelled = first(target, count)
         return {
             **head_losses(
-                [predict(maps) for predict, maps in zip(self.predictors, sources, strict=True)],
+                [predict(maps, SOURCE) for predict, maps in zip(self.predictors, sources, strict=True)],
                 batch.source_masks,
-                [predict(labelled) for predict in self.predictors] if len(batch.target.masks) else [],
+                [predict(labelled, TARGET) for predict in self.predictors] if count else [],
                 batch.target.masks,
             ),
             "moments": self.hyper.weight * self.moment_distance([m[-1] for m in sources], target[-1]),
         }
 
     def predict(self, images: Tensor) -> Tensor:
-        maps = self.encoder(images)
-        return mean_probability_logits(torch.stack([predict(maps) for predict in self.predictors]))
+        maps = self.encoder(images, TARGET)
+        return mean_probability_logits(torch.stack([predict(maps, TARGET) for predict in self.predictors]))
 
     def moment_distance(self, sources: list[Tensor], target: Tensor) -> Tensor:
         """MD² of J source maps and a target map (n, c, h', w'), each place a row; 0-d."""
         orders = range(1, self.hyper.orders + 1)
         return moment_distance([_rows(f) for f in sources], _rows(target), orders, central=False)
 
-    @torch.enable_grad()
-    def observe(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """The size of the moment distance's gradient against that of the segmentation losses."""
-        losses = self.losses(batch, progress)
-        moments = losses.pop("moments")
-        task = torch.stack(tuple(losses.values())).sum()
-        return {"gradient_ratio": gradient_ratio(moments, task, self.encoder.parameters())}
-
-    def source_features(self, images: Tensor, source: int) -> Tensor:
-        return self.encoder(images)[-1]
+    def source_features(self, images: Tensor, source: int, domain: int | None = None) -> Tensor:
+        return self.encoder(images, domain)[-1]
 
 
 def _rows(features: Tensor) -> Tensor:

@@ -7,16 +7,17 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mstl.data.batches import Batch
-from mstl.methods import dann
-from mstl.methods.dann import AdversarialMethod, Pairs, first, largest, weighted_reversal
-from mstl.nn import segmentation_loss
+from mstl.methods import adversary, base
+from mstl.methods.adversary import largest, weighted_reversal
+from mstl.methods.base import on_labels
+from mstl.nn import SOURCE, TARGET, segmentation_loss
 from mstl.system.errors import InputError
 
 
-class MDAN(AdversarialMethod):
+class MDAN(base.Method):
     r"""Multi-source domain adversarial network: one extractor and head, one discriminator a source.
 
     .. math::
@@ -46,10 +47,13 @@ class MDAN(AdversarialMethod):
     The labelled target images, and the ramp, are ours.
     """
 
-    def __init__(self, hyper: dann.Hyperparameters, sources: int, labelled: bool) -> None:
+    Hyperparameters = adversary.Hyperparameters
+    aligns = ("adversarial",)
+
+    def __init__(self, hyper: adversary.Hyperparameters, sources: int, labelled: bool) -> None:
         super().__init__(hyper, sources, labelled)
         self.network = hyper.networks(1)[0]
-        self.oppose(sources, self.network.channels[-1])
+        self.adversary = hyper.adversary(sources, self.network.channels[-1])
 
     @abstractmethod
     def worst(self, values: Tensor) -> Tensor:
@@ -59,37 +63,34 @@ class MDAN(AdversarialMethod):
     def weights(self, values: Tensor) -> Tensor:
         r""":math:`\nabla\Phi`, (J,): not negative, sum 1."""
 
-    def extractor(self, source: int) -> nn.Module:
-        return self.network.encoder
-
-    def game(self, batch: Batch, progress: float) -> tuple[dict[str, Tensor], Pairs]:
+    def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         encode, decode = self.network.encoder, self.network.predictor
-        target = encode(batch.target.images)
+        target, mu = encode(batch.target.images, TARGET), self.hyper.reversal(progress)
         errors, features = [], []
         # One source at a time, so that batch normalisation never mixes domains.
         for images, masks in zip(batch.source_images, batch.source_masks, strict=True):
-            maps = encode(images)
-            errors.append(segmentation_loss(decode(maps), masks))
+            maps = encode(images, SOURCE)
+            errors.append(segmentation_loss(decode(maps, SOURCE), masks))
             features.append((maps[-1], target[-1]))
-        error, mu = torch.stack(errors), self.strength(progress)
+        error = torch.stack(errors)
         deltas = weighted_reversal(
             self.adversary, features, mu, lambda deltas: self.weights(error.detach() - mu * deltas)
         )
-        losses = {"source": self.worst(error - mu * deltas.detach())}
-        masks = batch.target.masks
-        if len(masks):
-            losses["target"] = segmentation_loss(decode(first(target, len(masks))), masks)
-        losses["adversarial"] = deltas.mean()
-        return losses, features
+        return {
+            "source": self.worst(error - mu * deltas.detach()),
+            **on_labels(decode, target, batch.target.masks),
+            "adversarial": deltas.mean(),
+        }
 
     def predict(self, images: Tensor) -> Tensor:
-        return self.network(images).logits
+        return self.network(images, TARGET).logits
+
+    def source_features(self, images: Tensor, source: int, domain: int | None = None) -> Tensor:
+        return self.network.encoder(images, domain)[-1]
 
 
 class MDANHard(MDAN):
     r"""`MDAN` with :math:`\Phi(v) = \max_j v_j`: a step trains on the worst source alone (ties share)."""
-
-    name = "mdan_hard"
 
     def worst(self, values: Tensor) -> Tensor:
         return worst_case(values)
@@ -99,7 +100,7 @@ class MDANHard(MDAN):
 
 
 @dataclass(frozen=True)
-class SoftHyperparameters(dann.Hyperparameters):
+class SoftHyperparameters(adversary.Hyperparameters):
     """Those of `MDAN`, and the smoothing.
 
     Attributes:
@@ -119,7 +120,6 @@ class SoftHyperparameters(dann.Hyperparameters):
 class MDANSoft(MDAN):
     r"""`MDAN` with :math:`\Phi(v) = \frac1\gamma \log \sum_j e^{\gamma v_j}`: all sources, the worst most."""
 
-    name = "mdan_soft"
     Hyperparameters = SoftHyperparameters
     hyper: SoftHyperparameters
 

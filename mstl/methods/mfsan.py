@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from mstl.data.batches import Batch, stream_generator
 from mstl.measures import mean_bandwidths, mmd2
 from mstl.methods import base
-from mstl.methods.adversary import gradient_ratio
-from mstl.methods.averaging import disagreement, head_losses, mean_probability_logits
-from mstl.nn import Predictor, ramp
+from mstl.methods.averaging import disagreement, head_losses, mean, mean_probability_logits
+from mstl.nn import SOURCE, TARGET, Layers, Predictor, ramp
 from mstl.nn.unet import convolution
 from mstl.system.errors import InputError
 
@@ -67,8 +66,8 @@ class MFSAN(base.Method):
     Source: Zhu et al., AAAI 2019, equations 3 to 6.
     """
 
-    name = "mfsan"
     Hyperparameters = Hyperparameters
+    aligns = ("mmd", "disagreement")
 
     def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
         super().__init__(hyper, sources, labelled)
@@ -78,31 +77,29 @@ class MFSAN(base.Method):
         self.predictors = nn.ModuleList(Predictor(channels, hyper.norm) for _ in range(sources))
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        sources = [self._enter(j, self.encoder(images)) for j, images in enumerate(batch.source_images)]
-        shared = self.encoder(batch.target.images)
-        targets = [self._enter(j, shared) for j in range(self.sources)]
-        target_logits = [predict(maps) for predict, maps in zip(self.predictors, targets, strict=True)]
+        sources = [self._own(j, self.encoder(x, SOURCE), SOURCE) for j, x in enumerate(batch.source_images)]
+        shared = self.encoder(batch.target.images, TARGET)
+        targets = [self._own(j, shared, TARGET) for j in range(self.sources)]
+        target_logits = [P(maps, TARGET) for P, maps in zip(self.predictors, targets, strict=True)]
         weight = self.hyper.weight * ramp(progress, self.hyper.gain)
         return {
             **head_losses(
-                [predict(maps) for predict, maps in zip(self.predictors, sources, strict=True)],
+                [P(maps, SOURCE) for P, maps in zip(self.predictors, sources, strict=True)],
                 batch.source_masks,
                 target_logits,
                 batch.target.masks,
             ),
             "mmd": weight
-            * torch.stack(
-                [
-                    self.discrepancy(source[-1], target[-1], progress)
-                    for source, target in zip(sources, targets, strict=True)
-                ]
-            ).mean(),
+            * mean(
+                self.discrepancy(source[-1], target[-1], progress)
+                for source, target in zip(sources, targets, strict=True)
+            ),
             "disagreement": weight * disagreement(torch.stack(target_logits), power=1),
         }
 
     def predict(self, images: Tensor) -> Tensor:
-        shared = self.encoder(images)
-        logits = [predict(self._enter(j, shared)) for j, predict in enumerate(self.predictors)]
+        shared = self.encoder(images, TARGET)
+        logits = [P(self._own(j, shared, TARGET), TARGET) for j, P in enumerate(self.predictors)]
         return mean_probability_logits(torch.stack(logits))
 
     def discrepancy(self, source: Tensor, target: Tensor, progress: float) -> Tensor:
@@ -110,25 +107,18 @@ class MFSAN(base.Method):
         rows = (_rows(features, self.hyper.places, progress) for features in (source, target))
         return mmd2(*rows, mean_bandwidths(), estimator="biased")
 
-    @torch.enable_grad()
-    def observe(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """The size of both alignments' gradient on F against that of the segmentation losses."""
-        losses = self.losses(batch, progress)
-        alignment = losses.pop("mmd") + losses.pop("disagreement")
-        task = torch.stack(tuple(losses.values())).sum()
-        return {"gradient_ratio": gradient_ratio(alignment, task, self.encoder.parameters())}
+    def source_features(self, images: Tensor, source: int, domain: int | None = None) -> Tensor:
+        return self._own(source, self.encoder(images, domain), domain)[-1]
 
-    def source_features(self, images: Tensor, source: int) -> Tensor:
-        return self._enter(source, self.encoder(images))[-1]
-
-    def _enter(self, j: int, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def _own(self, j: int, maps: tuple[Tensor, ...], domain: int) -> tuple[Tensor, ...]:
+        """F's maps with the coarsest in space j."""
         *finer, coarsest = maps
-        return (*finer, self.spaces[j](coarsest))
+        return (*finer, self.spaces[j](coarsest, domain))
 
 
-def _space(channels: int, norm: str) -> nn.Sequential:
+def _space(channels: int, norm: str) -> Layers:
     inner = max(1, channels // 2)
-    return nn.Sequential(
+    return Layers(
         convolution(channels, inner, norm, kernel=1),
         convolution(inner, inner, norm),
         convolution(inner, channels, norm, kernel=1),

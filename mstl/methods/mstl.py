@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from mstl.data.batches import Batch, TargetBatch
-from mstl.methods import base
-from mstl.methods.adversary import Adversary, gradient_ratio
-from mstl.nn import Fusion, Predictor, Representation, SubNetworkOutput, ramp, segmentation_loss
-from mstl.system.errors import InputError
-
-Pair = tuple[SubNetworkOutput, SubNetworkOutput]
+from mstl.data.batches import Batch
+from mstl.methods import adversary, base
+from mstl.methods.averaging import mean
+from mstl.methods.hyperparameters import one_of
+from mstl.nn import (
+    TARGET,
+    Fusion,
+    Predictor,
+    Representation,
+    SubNetwork,
+    SubNetworkOutput,
+    first,
+    segmentation_loss,
+)
 
 
 @dataclass(frozen=True)
-class Hyperparameters(base.Hyperparameters):
+class Hyperparameters(adversary.Hyperparameters):
     """Every ingredient of the paper is a switch; the defaults are the literal reading of its abstract.
 
     Attributes:
@@ -28,12 +35,7 @@ class Hyperparameters(base.Hyperparameters):
             mean of the heads predicts.
         fusion: ``concat``, ``gated``, ``cross`` (attention between sources) or ``mean`` (mean of the
             heads, no fused predictor).
-        discriminator: ``location`` judges every place of the feature map, ``image`` its mean.
         discriminator_reads: ``features``, before attention as in the paper, or ``attended`` ones.
-        strength: largest factor of the reversed gradient.
-        gain: steepness of the ramp 2/(1+e^(-gain·progress)) - 1 of that factor.
-        updates: extra updates of a location discriminator after each step, on features of recent steps.
-        bank: feature vectors kept for them, per domain and sub-network.
         stem: levels of the encoder, from the finest, that the sub-networks share.
         heads_see_target: heads P_j also learn from the labelled target images.
         prediction: ``fused``, ``heads`` (their mean) or ``all`` (the mean of both kinds).
@@ -43,34 +45,26 @@ class Hyperparameters(base.Hyperparameters):
     attention: str = "both"
     synchronised: bool = True
     fusion: str = "concat"
-    discriminator: str = "location"
     discriminator_reads: str = "features"
-    strength: float = 0.02
-    gain: float = 10.0
-    updates: int = 2
-    bank: int = 2048
     stem: int = 0
     heads_see_target: bool = False
     prediction: str = "fused"
 
     def __post_init__(self) -> None:
-        choices: dict[str, tuple[str, ...]] = {
-            "attention": self.attentions(),
-            "fusion": ("concat", "gated", "cross", "mean"),
-            "discriminator": ("location", "image"),
-            "discriminator_reads": ("features", "attended"),
-            "prediction": ("all", "fused", "heads"),
-        }
-        for key, allowed in choices.items():
-            if getattr(self, key) not in allowed:
-                raise InputError(f"{key}={getattr(self, key)!r} is unknown; choose from {', '.join(allowed)}")
-        if self.strength < 0:
-            raise InputError(f"strength={self.strength} must be ≥ 0: the reversal already turns the sign")
+        super().__post_init__()
+        one_of("attention", self.attention, self.attentions())
+        one_of("fusion", self.fusion, ("concat", "gated", "cross", "mean"))
+        one_of("discriminator_reads", self.discriminator_reads, ("features", "attended"))
+        one_of("prediction", self.prediction, ("all", "fused", "heads"))
 
     @staticmethod
     def attentions() -> tuple[str, ...]:
         """Names ``attention`` may take."""
         return ("both", "channel", "spatial", "none")
+
+    def plays(self, labelled: bool) -> bool:
+        """Whether extractors are trained against discriminators."""
+        return self.adversarial
 
 
 class MSTL(base.Method):
@@ -99,13 +93,12 @@ class MSTL(base.Method):
     reconstruction, see the book's page on the paper). `MSTLPlus` is our best reading within its ideas.
     """
 
-    name = "mstl"
     Hyperparameters = Hyperparameters
 
     def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
         super().__init__(hyper, sources, labelled)
         self.synchronised = hyper.synchronised
-        self.subnetworks = hyper.networks(sources, attention=self._layers(), stem=hyper.stem)
+        self.subnetworks = hyper.networks(sources, attention=hyper.attention, stem=hyper.stem)
         channels = self.subnetworks.channels
         # A fused predictor learns from target masks alone: without any it would only add noise.
         self.fuses = hyper.fusion != "mean" and hyper.synchronised and labelled
@@ -113,160 +106,106 @@ class MSTL(base.Method):
             norm = "batch" if hyper.norm == "domain" else hyper.norm  # it sees target images alone
             self.fusions = nn.ModuleList(Fusion(hyper.fusion, sources, c, norm) for c in channels)
             self.predictor = Predictor(channels, norm)
-        self.adversary = self._make_adversary(channels[-1])
-        if self.adversary is not None:
-            self.discriminator_updates = self.adversary.updates
+        self.adversary = None
+        # Transferable attention needs discriminators even where nobody plays against them.
+        if hyper.plays(labelled) or hyper.attention == "transferable":
+            self.adversary, self.aligns = hyper.adversary(sources, channels[-1]), ("adversarial",)
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        self._check_sources(batch)
-        pairs = [self._pair(j, batch) for j in range(self.sources)]
-        losses = self._task_losses(batch, pairs)
+        read = len(batch.target.masks) if self.hyper.heads_see_target else 0
+        return self.objective(batch, *self.outputs(batch, read), progress)
+
+    def outputs(
+        self, batch: Batch, read: int
+    ) -> tuple[Sequence[SubNetworkOutput], Sequence[SubNetworkOutput]]:
+        """All sub-networks on their sources and on the target, with logits of its first ``read`` images."""
+        pairs = (
+            network.pair(images, target.images, read, judge)
+            for (network, judge), images, target in zip(
+                self._members(), batch.source_images, batch.targets, strict=True
+            )
+        )
+        return tuple(zip(*pairs, strict=True))
+
+    def objective(
+        self,
+        batch: Batch,
+        sources: Sequence[SubNetworkOutput],
+        targets: Sequence[SubNetworkOutput],
+        progress: float,
+    ) -> dict[str, Tensor]:
+        """The three terms of the objective from the outputs of all sub-networks."""
+        loss, labelled = segmentation_loss, len(batch.target.masks)
+        losses = {
+            "source": self.over_sources(
+                torch.stack([loss(s.logits, y) for s, y in zip(sources, batch.source_masks, strict=True)])
+            )
+        }
+        if labelled and self.hyper.heads_see_target:
+            losses["target_heads"] = mean(
+                loss(t.logits[:labelled], own.masks) for t, own in zip(targets, batch.targets, strict=True)
+            )
+        if labelled and self.fuses:
+            losses["target_fused"] = loss(self.fused(targets, labelled), batch.target.masks)
         if self.adversary is not None:
-            losses["adversarial"] = self._adversarial_loss(pairs, progress)
-            self.adversary.remember(self._judged(pairs))
+            features = [(self._judged(s), self._judged(t)) for s, t in zip(sources, targets, strict=True)]
+            losses["adversarial"] = self.adversary.losses(features, self.strength(progress)).mean()
         return losses
 
+    def fused(self, outputs: Sequence[SubNetworkOutput], count: int | None = None) -> Tensor:
+        """Logits of the target predictor on the fused features of the first ``count`` images, or of all."""
+        levels = zip(*(first(output.attended, count) for output in outputs), strict=True)
+        return self.predictor(tuple(fuse(maps) for fuse, maps in zip(self.fusions, levels, strict=True)))
+
     def predict(self, images: Tensor) -> Tensor:
-        attended = [self._represent(j, images).attended for j in range(self.sources)]
-        if self.fuses and self.hyper.prediction == "fused":
-            return self._fused_logits(attended)
-        heads = torch.stack([self._decoded(j, maps) for j, maps in enumerate(attended)])
+        alone = self.fuses and self.hyper.prediction == "fused"
+        outputs = [network(images, TARGET, 0 if alone else None, judge) for network, judge in self._members()]
+        if alone:
+            return self.fused(outputs)
+        heads = self.over_heads(torch.stack([output.logits for output in outputs]))
         if not self.fuses or self.hyper.prediction == "heads":
-            return self._mean_of_heads(heads)
-        fused = self._fused_logits(attended)
-        return (fused + self.sources * self._mean_of_heads(heads)) / (self.sources + 1)
+            return heads
+        return (self.fused(outputs) + self.sources * heads) / (self.sources + 1)
 
-    def discriminator_parameters(self) -> list[nn.Parameter]:
-        return [] if self.adversary is None else list(self.adversary.discriminators.parameters())
-
-    def discriminator_losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        return self.adversary.extra_losses()
-
-    @torch.enable_grad()
-    def observe(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Discriminator accuracy, and the gradient ratio over the weights of the extractors."""
-        if self.adversary is None:
-            return {}
-        pairs = [self._pair(j, batch, together=False) for j in range(self.sources)]
-        task = torch.stack(tuple(self._task_losses(batch, pairs).values())).sum()
-        weights = {id(p): p for network in self.subnetworks for p in network.encoder.parameters()}
-        ratio = gradient_ratio(self._adversarial_loss(pairs, progress), task, weights.values())
-        return {
-            "discriminator_accuracy": self.adversary.accuracy(self._judged(pairs)),
-            "gradient_ratio": ratio,
-        }
-
-    def source_features(self, images: Tensor, source: int) -> Tensor:
-        return self._represent(source, images).features
-
-    def attended_features(self, images: Tensor, source: int) -> Tensor | None:
-        return None if self.hyper.attention == "none" else self._represent(source, images).attended[-1]
-
-    def attention_maps(self, images: Tensor) -> Tensor | None:
-        """Mean attention weight at each place of the coarsest features, (J, n, 1, h', w')."""
-        if self.hyper.attention == "none":
-            return None
-        return torch.stack([self._represent(j, images).maps[-1] for j in range(self.sources)])
-
-    def _layers(self) -> str:
-        """Attention layers the sub-networks hold."""
-        return self.hyper.attention
-
-    def _make_adversary(self, channels: int) -> Adversary | None:
-        if not self.hyper.adversarial:
-            return None
-        hyper = self.hyper
-        return Adversary(self.sources, channels, hyper.discriminator, hyper.updates, hyper.bank)
-
-    def _represent(self, j: int, images: Tensor, domain: int = 1) -> Representation:
-        """Extractor and attention j on images of the source (domain 0) or the target (1)."""
-        return self.subnetworks[j].represent(images, domain)
-
-    def _decoded(self, j: int, attended: tuple[Tensor, ...]) -> Tensor:
-        """Logits of head j; in the domain that `_represent` ran in last."""
-        return self.subnetworks[j].predictor(attended)
-
-    def _mean_of_heads(self, heads: Tensor) -> Tensor:
-        """(J, n, 1, h, w) → (n, 1, h, w)."""
-        return heads.mean(0)
-
-    def _strength(self, progress: float) -> float | Tensor:
+    def strength(self, progress: float) -> float | Tensor:
         """Strength of the reversal, one number or one a source."""
-        return self.hyper.strength * ramp(progress, self.hyper.gain)
+        return self.hyper.reversal(progress)
 
-    def _source_loss(self, losses: Tensor) -> Tensor:
+    def over_sources(self, losses: Tensor) -> Tensor:
         """From the J losses of the heads on their sources to one."""
         return losses.mean()
 
-    def _check_sources(self, batch: Batch) -> None:
-        if self.sources != batch.J:
-            raise InputError(f"the method was built for {self.sources} sources but the batch has {batch.J}")
+    def over_heads(self, logits: Tensor) -> Tensor:
+        """From the logits of J heads, (J, n, 1, h, w), to one prediction (n, 1, h, w)."""
+        return logits.mean(0)
 
-    def _read(self, target: TargetBatch) -> int:
-        """Of how many target images, from the first, a loss reads the heads' logits."""
-        return len(target.masks) if self.hyper.heads_see_target else 0
-
-    def _pair(self, j: int, batch: Batch, together: bool = True) -> Pair:
-        """Sub-network j on its source and on the target: one pass through what both need where sizes agree.
-
-        Of the target the logits are those of the first `_read` images: a decoder costs twice what its
-        encoder does, and gradients and losses are the same without what nobody reads.
-        """
-        source, target = batch.source_images[j], batch.targets[j].images
-        count, read = len(source), self._read(batch.targets[j])
-        by_batch = self.hyper.norm in ("batch", "domain")
-        if by_batch:  # statistics of the decoder's layers are those of the whole target batch
-            read = len(target)
-        # Batch normalisation must not mix the statistics of two domains.
-        if not together or by_batch or source.shape[1:] != target.shape[1:]:
-            return self._side(j, source, 0, count), self._side(j, target, 1, read)
-        both = self._represent(j, torch.cat((source, target)))
-        logits = self._decoded(j, both.rows(slice(count + read)).attended)
-        return (
-            SubNetworkOutput(*both.rows(slice(count)), logits[:count]),
-            SubNetworkOutput(*both.rows(slice(count, None)), logits[count:]),
+    def head_logits(self, images: Tensor) -> Tensor:
+        return torch.stack(
+            [network(images, TARGET, None, judge).logits for network, judge in self._members()]
         )
 
-    def _side(self, j: int, images: Tensor, domain: int, read: int) -> SubNetworkOutput:
-        """Sub-network j on images of one domain, its head on the first ``read`` of them."""
-        seen = self._represent(j, images, domain)
-        if read == 0:
-            return SubNetworkOutput(*seen, images.new_empty(0, 1, *images.shape[-2:]))
-        return SubNetworkOutput(*seen, self._decoded(j, seen.rows(slice(read)).attended))
+    def source_features(self, images: Tensor, source: int, domain: int | None = None) -> Tensor:
+        return self._represent(source, images, domain).features
 
-    def _task_losses(self, batch: Batch, pairs: list[Pair]) -> dict[str, Tensor]:
-        on_sources = [
-            segmentation_loss(source.logits, masks)
-            for (source, _), masks in zip(pairs, batch.source_masks, strict=True)
-        ]
-        losses = {"source": self._source_loss(torch.stack(on_sources))}
-        count = len(batch.target.masks)
-        if count == 0:
-            return losses
-        outputs = [target for _, target in pairs]
-        if self.hyper.heads_see_target:
-            losses["target_heads"] = _mean(
-                segmentation_loss(output.logits[:count], target.masks)
-                for output, target in zip(outputs, batch.targets, strict=True)
-            )
-        if self.fuses:
-            attended = [tuple(f[:count] for f in output.attended) for output in outputs]
-            losses["target_fused"] = segmentation_loss(self._fused_logits(attended), batch.target.masks)
-        return losses
+    def attended_features(self, images: Tensor, source: int, domain: int | None = None) -> Tensor | None:
+        return (
+            None if self.hyper.attention == "none" else self._represent(source, images, domain).attended[-1]
+        )
 
-    def _fused_logits(self, attended: list[tuple[Tensor, ...]]) -> Tensor:
-        scales = zip(*attended, strict=True)
-        return self.predictor(tuple(fuse(maps) for fuse, maps in zip(self.fusions, scales, strict=True)))
+    def attention_maps(self, images: Tensor) -> Tensor | None:
+        if self.hyper.attention == "none":
+            return None
+        return torch.stack([self._represent(j, images, TARGET).maps[-1] for j in range(self.sources)])
 
-    def _judged(self, pairs: list[Pair]) -> list[tuple[Tensor, Tensor]]:
-        """What the discriminators read: for each sub-network its source's and the target's coarsest map."""
-        if self.hyper.discriminator_reads == "attended":
-            return [(source.attended[-1], target.attended[-1]) for source, target in pairs]
-        return [(source.features, target.features) for source, target in pairs]
+    def _members(self) -> Iterator[tuple[SubNetwork, nn.Module | None]]:
+        """Every sub-network with its discriminator."""
+        judges = [None] * self.sources if self.adversary is None else self.adversary.discriminators
+        return zip(self.subnetworks, judges, strict=True)
 
-    def _adversarial_loss(self, pairs: list[Pair], progress: float) -> Tensor:
-        return self.adversary.losses(self._judged(pairs), self._strength(progress)).mean()
+    def _represent(self, j: int, images: Tensor, domain: int) -> Representation:
+        network, judge = list(self._members())[j]
+        return network.represent(images, domain, judge)
 
-
-def _mean(losses: Iterable[Tensor]) -> Tensor:
-    return torch.stack(tuple(losses)).mean()
+    def _judged(self, output: SubNetworkOutput) -> Tensor:
+        """The map that a discriminator reads."""
+        return output.attended[-1] if self.hyper.discriminator_reads == "attended" else output.features

@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mstl.data.batches import Batch, TargetBatch, stream_generator
 from mstl.methods import mstl
-from mstl.methods.adversary import Adversary
-from mstl.nn import Representation, SubNetworkOutput, ramp
+from mstl.methods.averaging import mean
+from mstl.nn import ramp
 from mstl.system.errors import InputError
 
 AGREE = 0.1  # foreground shares that differ by so much belong to domains that must not be aligned
@@ -61,6 +60,9 @@ class Hyperparameters(mstl.Hyperparameters):
     def attentions() -> tuple[str, ...]:
         return (*mstl.Hyperparameters.attentions(), "transferable")
 
+    def plays(self, labelled: bool) -> bool:
+        return self.adversarial and (self.with_labels or not labelled)
+
 
 class MSTLPlus(mstl.MSTL):
     r"""MSTL with its choices made from what a run can see, never from masks it must not see.
@@ -88,7 +90,6 @@ class MSTLPlus(mstl.MSTL):
     (pasting between domains, there by class).
     """
 
-    name = "mstl_plus"
     Hyperparameters = Hyperparameters
 
     def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
@@ -102,17 +103,18 @@ class MSTLPlus(mstl.MSTL):
         self.register_buffer("seen", torch.zeros(()))
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        self._check_sources(batch)
         batch = self._pasted(self._mixed(batch), progress)
-        pairs = [self._pair(j, batch) for j in range(self.sources)]
+        target, taught = batch.target, batch.target.taught is not None
+        read = len(target.masks) if self.hyper.heads_see_target else 0
+        sources, targets = self.outputs(batch, len(target.images) if taught else read)
         if self.training:
-            self._estimate(batch, pairs)
-        losses = self._task_losses(batch, pairs)
-        if self.adversary is not None:
-            losses["adversarial"] = self._adversarial_loss(pairs, progress)
-            self.adversary.remember(self._judged(pairs))
-        if batch.target.taught is not None:
-            losses["consistency"] = self._consistency(batch, [target for _, target in pairs])
+            self._estimate(batch, [f.all_logits(t) for f, t in zip(self.subnetworks, targets, strict=True)])
+        losses = self.objective(batch, sources, targets, progress)
+        if taught:
+            losses["consistency"] = mean(
+                (t.logits[own.unlabelled].float().sigmoid() - own.taught).square().mean()
+                for t, own in zip(targets, batch.targets, strict=True)
+            )
         return losses
 
     @property
@@ -130,44 +132,8 @@ class MSTLPlus(mstl.MSTL):
             self.scale.mul_(min(2.0, max(0.5, self.hyper.aim / ratio))).clamp_(0.02, 20.0)
 
     def observe(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        seen = super().observe(self._mixed(batch), progress)
+        seen = super().observe(batch, progress)
         return seen | {f"weight_{j}": weight for j, weight in enumerate(self.weights)}
-
-    def _layers(self) -> str:
-        return "none" if self.hyper.attention == "transferable" else self.hyper.attention
-
-    def _make_adversary(self, channels: int) -> Adversary | None:
-        self.plays = self.hyper.adversarial and (self.hyper.with_labels or not self.labelled)
-        # Transferable attention needs discriminators even where nobody plays against them.
-        if not self.plays and self.hyper.attention != "transferable":
-            return None
-        hyper = self.hyper
-        return Adversary(self.sources, channels, hyper.discriminator, hyper.updates, hyper.bank)
-
-    def _represent(self, j: int, images: Tensor, domain: int = 1) -> Representation:
-        if self.hyper.attention != "transferable":
-            return super()._represent(j, images, domain)
-        maps = self.subnetworks[j].encoder(images)
-        weight = self._transferable(j, maps[-1])
-        weights = tuple(F.interpolate(weight, size=f.shape[-2:], mode="nearest") for f in maps)
-        attended = tuple(f * w.to(f.dtype) for f, w in zip(maps, weights, strict=True))
-        return Representation(maps[-1], attended, weights)
-
-    def _read(self, target: TargetBatch) -> int:
-        return super()._read(target) if target.taught is None else len(target.images)
-
-    @torch.no_grad()
-    def _transferable(self, j: int, features: Tensor) -> Tensor:
-        """1 + entropy of the discriminator at each place - its mean over the image, (n, 1, h', w')."""
-        discriminator = self.adversary.discriminators[j]
-        training = discriminator.training
-        discriminator.eval()  # looking must not move the running moments
-        p = discriminator(features.detach()).float().sigmoid().clamp(1e-6, 1 - 1e-6)
-        discriminator.train(training)
-        entropy = -(p * p.log2() + (1 - p) * (1 - p).log2())
-        if entropy.shape[-2:] != features.shape[-2:]:  # a discriminator of whole images
-            return torch.ones_like(features[:, :1])
-        return 1 + entropy - entropy.mean(dim=(-2, -1), keepdim=True)
 
     def _mixed(self, batch: Batch) -> Batch:
         """The batch in which source j's last images are the other sources' images of the same places."""
@@ -215,10 +181,9 @@ class MSTLPlus(mstl.MSTL):
         return replace(target, images=images, taught=taught)
 
     @torch.no_grad()
-    def _estimate(self, batch: Batch, pairs: list[mstl.Pair]) -> None:
+    def _estimate(self, batch: Batch, logits: list[Tensor]) -> None:
         """Running estimates of the heads' distances from their median and of foreground shares."""
-        heads = torch.stack([self._all_logits(j, target) for j, (_, target) in enumerate(pairs)])
-        heads = heads.to(self.distances).sigmoid()
+        heads = torch.stack(logits).to(self.distances).sigmoid()
         median = heads.quantile(0.5, dim=0)
         rate = torch.clamp(1 / (self.seen + 1), min=1 - MOMENTUM)
         self.seen += 1
@@ -226,16 +191,8 @@ class MSTLPlus(mstl.MSTL):
         self.source_shares.lerp_(batch.source_masks.mean(dim=(1, 2, 3, 4)), rate)
         self.target_share.lerp_(heads.mean(), rate)
 
-    def _all_logits(self, j: int, target: SubNetworkOutput) -> Tensor:
-        """Logits of head j on all target images: those the losses read, and the rest without gradient."""
-        read = len(target.logits)
-        if read == len(target.features):
-            return target.logits
-        rest = self._decoded(j, tuple(level[read:] for level in target.attended))
-        return torch.cat((target.logits, rest)) if read else rest
-
-    def _strength(self, progress: float) -> float | Tensor:
-        if not self.plays:
+    def strength(self, progress: float) -> float | Tensor:
+        if not self.hyper.plays(self.labelled):
             return 0.0
         strength = self.hyper.strength * self.scale * ramp(progress, self.hyper.gain)
         if not self.hyper.agreement:
@@ -243,16 +200,8 @@ class MSTLPlus(mstl.MSTL):
         apart = (self.source_shares - self.target_share).abs()
         return strength * (1 - apart / AGREE).clamp(min=0)
 
-    def _mean_of_heads(self, heads: Tensor) -> Tensor:
-        return torch.einsum("j,jnchw->nchw", self.weights.to(heads.dtype), heads)
-
-    def _source_loss(self, losses: Tensor) -> Tensor:
+    def over_sources(self, losses: Tensor) -> Tensor:
         return (self.weights.to(losses.dtype) * losses).sum()
 
-    def _consistency(self, batch: Batch, outputs: list[SubNetworkOutput]) -> Tensor:
-        return torch.stack(
-            [
-                (output.logits[target.unlabelled].float().sigmoid() - target.taught).square().mean()
-                for output, target in zip(outputs, batch.targets, strict=True)
-            ]
-        ).mean()
+    def over_heads(self, logits: Tensor) -> Tensor:
+        return torch.einsum("j,jnchw->nchw", self.weights.to(logits.dtype), logits)

@@ -8,5 +8,4 @@ from mstl.methods.target_only import TargetOnly
 class Oracle(TargetOnly):
     """`TargetOnly` on the masks of *all* target training images, which no transfer method may see."""
 
-    name = "oracle"
     all_labels = True

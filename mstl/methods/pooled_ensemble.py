@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from mstl.data.batches import Batch
+from mstl.methods.averaging import mean
 from mstl.methods.base import Hyperparameters, Method
-from mstl.nn import segmentation_loss
+from mstl.nn import SOURCE, TARGET, segmentation_loss
 
 
 class PooledEnsemble(Method):
@@ -24,22 +25,19 @@ class PooledEnsemble(Method):
     alone. Each passes J·b source images a step where a sub-network of MSTL passes b, so it costs more time.
     """
 
-    name = "pooled_ensemble"
-
     def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
         super().__init__(hyper, sources, labelled)
         self.networks = hyper.networks(sources)
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        losses = {"source": self._loss(batch.source_images.flatten(0, 1), batch.source_masks.flatten(0, 1))}
-        masks = batch.target.masks
-        if len(masks):
-            losses["target"] = self._loss(batch.target.images[: len(masks)], masks)
+        images, masks = batch.source_images.flatten(0, 1), batch.source_masks.flatten(0, 1)
+        losses = {"source": self._loss(images, masks, SOURCE)}
+        if labelled := len(batch.target.masks):
+            losses["target"] = self._loss(batch.target.images[:labelled], batch.target.masks, TARGET)
         return losses
 
     def predict(self, images: Tensor) -> Tensor:
-        return torch.stack([network(images).logits for network in self.networks]).mean(0)
+        return torch.stack([network(images, TARGET).logits for network in self.networks]).mean(0)
 
-    def _loss(self, images: Tensor, masks: Tensor) -> Tensor:
-        losses = [segmentation_loss(network(images).logits, masks) for network in self.networks]
-        return torch.stack(losses).mean()
+    def _loss(self, images: Tensor, masks: Tensor, domain: int) -> Tensor:
+        return mean(segmentation_loss(network(images, domain).logits, masks) for network in self.networks)

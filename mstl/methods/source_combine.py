@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mstl.data.batches import Batch
 from mstl.methods.base import Hyperparameters, Method
-from mstl.nn import segmentation_loss
+from mstl.nn import SOURCE, TARGET, segmentation_loss
 
 
 class SourceCombine(Method):
@@ -20,19 +20,17 @@ class SourceCombine(Method):
     The second term is dropped when labels = 0.
     """
 
-    name = "source_combine"
-
     def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
         super().__init__(hyper, sources, labelled)
         self.network = hyper.networks(1)[0]
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         pooled = batch.source_images.flatten(0, 1)
-        losses = {"source": segmentation_loss(self.predict(pooled), batch.source_masks.flatten(0, 1))}
-        masks = batch.target.masks
+        logits, masks = self.network(pooled, SOURCE).logits, batch.target.masks
+        losses = {"source": segmentation_loss(logits, batch.source_masks.flatten(0, 1))}
         if len(masks):
             losses["target"] = segmentation_loss(self.predict(batch.target.images[: len(masks)]), masks)
         return losses
 
     def predict(self, images: Tensor) -> Tensor:
-        return self.network(images).logits
+        return self.network(images, TARGET).logits

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mstl.data.batches import Batch
 from mstl.methods import base
 from mstl.methods.averaging import head_losses, mean_probability_logits
+from mstl.nn import SOURCE, TARGET
 from mstl.system.errors import InputError
 
 
@@ -34,7 +35,6 @@ class SourceOnly(base.Method):
     does among all J: the average is that of the single runs.
     """
 
-    name = "source_only"
     Hyperparameters = Hyperparameters
 
     def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
@@ -50,15 +50,17 @@ class SourceOnly(base.Method):
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         logits = [
-            network(batch.source_images[j]).logits
+            network(batch.source_images[j], SOURCE).logits
             for j, network in zip(self.chosen, self.networks, strict=True)
         ]
         masks = torch.stack([batch.source_masks[j] for j in self.chosen])
         return head_losses(logits, masks, [], masks.new_empty(0))
 
     def predict(self, images: Tensor) -> Tensor:
-        return mean_probability_logits(torch.stack([network(images).logits for network in self.networks]))
+        return mean_probability_logits(
+            torch.stack([network(images, TARGET).logits for network in self.networks])
+        )
 
-    def source_features(self, images: Tensor, source: int) -> Tensor:
+    def source_features(self, images: Tensor, source: int, domain: int | None = None) -> Tensor:
         network = self.networks[self.chosen.index(source) if source in self.chosen else 0]
-        return network(images).features
+        return network.represent(images, domain).features

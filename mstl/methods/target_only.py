@@ -6,8 +6,7 @@ from torch import Tensor
 
 from mstl.data.batches import Batch
 from mstl.methods.base import Hyperparameters, Method
-from mstl.nn import segmentation_loss
-from mstl.system.errors import InputError
+from mstl.nn import TARGET, segmentation_loss
 
 
 class TargetOnly(Method):
@@ -16,13 +15,7 @@ class TargetOnly(Method):
     .. math:: \min_\theta \; \mathbb E_{T_l}\,\mathcal L_{seg}(f_\theta(x), y)
     """
 
-    name = "target_only"
-
     def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
-        if not labelled:
-            raise InputError(
-                f"method {self.name} learns from labelled target images alone: labels must be ≥ 1"
-            )
         super().__init__(hyper, sources, labelled)
         self.network = hyper.networks(1)[0]
 
@@ -31,4 +24,4 @@ class TargetOnly(Method):
         return {"target": segmentation_loss(self.predict(batch.target.images[: len(masks)]), masks)}
 
     def predict(self, images: Tensor) -> Tensor:
-        return self.network(images).logits
+        return self.network(images, TARGET).logits

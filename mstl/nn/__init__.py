@@ -1,6 +1,6 @@
 """Networks and their losses. Every network ends in logits."""
 
-from mstl.nn.attention import LocalAttention
+from mstl.nn.attention import LocalAttention, transferable_weights
 from mstl.nn.discriminator import (
     FeatureBank,
     ImageDiscriminator,
@@ -13,15 +13,21 @@ from mstl.nn.fusion import Fusion
 from mstl.nn.losses import segmentation_loss, soft_dice
 from mstl.nn.resnet import ResNetEncoder
 from mstl.nn.reverse import ramp, reverse_gradient
-from mstl.nn.subnetworks import Representation, SubNetwork, SubNetworkOutput, SubNetworks
-from mstl.nn.unet import Decoder, Encoder, Predictor, check_size
+from mstl.nn.subnetworks import Representation, SubNetwork, SubNetworkOutput, SubNetworks, first
+from mstl.nn.unet import SOURCE, TARGET, Decoder, Encoder, Layers, Predictor, check_size
+
+ENCODERS = (Encoder, ResNetEncoder)
 
 __all__ = [
+    "ENCODERS",
+    "SOURCE",
+    "TARGET",
     "Decoder",
     "Encoder",
     "FeatureBank",
     "Fusion",
     "ImageDiscriminator",
+    "Layers",
     "LocalAttention",
     "LocationDiscriminator",
     "Predictor",
@@ -33,9 +39,11 @@ __all__ = [
     "check_size",
     "domain_accuracy",
     "domain_loss",
+    "first",
     "importance_weights",
     "ramp",
     "reverse_gradient",
     "segmentation_loss",
     "soft_dice",
+    "transferable_weights",
 ]

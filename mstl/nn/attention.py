@@ -1,4 +1,4 @@
-"""Attention that weights local features by channel and by location."""
+"""Attention that weights local features: learnt, or by what a domain discriminator cannot tell apart."""
 
 from __future__ import annotations
 
@@ -59,6 +59,29 @@ class LocalAttention(nn.Module):
             by_location = 2 * torch.sigmoid(self.spatial(f))
             weighted, total = weighted * by_location, total * by_location
         return weighted, total
+
+
+@torch.no_grad()
+def transferable_weights(discriminator: nn.Module, features: Tensor) -> Tensor:
+    r"""Places that a domain discriminator cannot tell apart weigh more.
+
+    .. math:: a = 1 + H(D(f)) - \overline{H(D(f))}
+
+    with the entropy H in bits and its mean over the places of an image. The discriminator is only asked: it
+    neither learns nor moves its running moments. One that judges whole images has no opinion on places: 1.
+
+    Shape: features (n, c, h, w) → (n, 1, h, w), mean 1, no gradient.
+
+    Source: in the spirit of Wang et al., "Transferable attention for domain adaptation", AAAI 2019.
+    """
+    training = discriminator.training
+    discriminator.eval()
+    p = discriminator(features.detach()).float().sigmoid().clamp(1e-6, 1 - 1e-6)
+    discriminator.train(training)
+    entropy = -(p * p.log2() + (1 - p) * (1 - p).log2())
+    if entropy.shape[-2:] != features.shape[-2:]:
+        return torch.ones_like(features[:, :1])
+    return 1 + entropy - entropy.mean(dim=(-2, -1), keepdim=True)
 
 
 def _zero(layer: nn.Conv2d) -> None:

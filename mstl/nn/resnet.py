@@ -35,8 +35,8 @@ class ResNetEncoder(nn.Module):
         1/2^l of the image's size; channels (32, 64, 64, 128, 256) for "resnet18".
 
     Raises:
-        InputError: unknown name or weights, weights that cannot be downloaded, sides of the images that are
-            not multiples of ``stride``.
+        InputError: unknown name, norm or weights, weights that cannot be downloaded, sides of the images that
+            are not multiples of ``stride``.
 
     Source: He et al., "Deep residual learning for image recognition", CVPR 2016.
     """
@@ -50,6 +50,8 @@ class ResNetEncoder(nn.Module):
         if not 2 <= depth <= 6:
             raise InputError(f"depth of a ResNet encoder must lie between 2 and 6; got {depth}")
         norm = norm or ("frozen" if weights else "group")
+        if norm == "domain":
+            raise InputError("norm=domain needs encoder=unet: the layers of a ResNet take no domain")
         if weights and norm not in ("frozen", "batch"):
             raise InputError(f"pre-trained weights need norm='frozen' or 'batch'; got {norm!r}")
         network = _load(name, weights, norm)
@@ -70,7 +72,7 @@ class ResNetEncoder(nn.Module):
         self.register_buffer("scale", 0.25 / deviation, persistent=False)
         self.register_buffer("shift", (0.5 - mean) / deviation, persistent=False)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, images: Tensor, domain: int | None = None) -> tuple[Tensor, ...]:
         check_size(images.shape[-2:], self.stride)
         features = [self.stem(images)]
         x = images * self.scale + self.shift

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from mstl.nn.attention import LocalAttention
+from mstl.nn.attention import LocalAttention, transferable_weights
 from mstl.nn.resnet import ResNetEncoder
-from mstl.nn.unet import DomainNorm, Encoder, Predictor
+from mstl.nn.unet import SOURCE, TARGET, Encoder, Predictor
 from mstl.system.errors import InputError
+
+Maps = tuple[Tensor, ...]
 
 
 class Representation(NamedTuple):
@@ -22,13 +27,8 @@ class Representation(NamedTuple):
     """
 
     features: Tensor
-    attended: tuple[Tensor, ...]
-    maps: tuple[Tensor, ...]
-
-    def rows(self, rows: slice) -> Representation:
-        """The same of some of the images."""
-        attended, maps = (tuple(level[rows] for level in levels) for levels in (self.attended, self.maps))
-        return Representation(self.features[rows], attended, maps)
+    attended: Maps
+    maps: Maps
 
 
 class SubNetworkOutput(NamedTuple):
@@ -36,13 +36,23 @@ class SubNetworkOutput(NamedTuple):
 
     Attributes:
         features, attended, maps: as in :class:`Representation`.
-        logits: mask logits (n, 1, h, w) of the sub-network's own predictor P_j.
+        logits: mask logits (m, 1, h, w) of the sub-network's own predictor P_j, of the first m images: all of
+            them, or as many as were asked for.
     """
 
     features: Tensor
-    attended: tuple[Tensor, ...]
-    maps: tuple[Tensor, ...]
+    attended: Maps
+    maps: Maps
     logits: Tensor
+
+    def split(self, count: int) -> tuple[SubNetworkOutput, SubNetworkOutput]:
+        """The same of the first ``count`` images, and of the others."""
+        return tuple(
+            SubNetworkOutput(
+                self.features[rows], _of(self.attended, rows), _of(self.maps, rows), self.logits[rows]
+            )
+            for rows in (slice(count), slice(count, None))
+        )
 
 
 class SubNetwork(nn.Module):
@@ -53,8 +63,9 @@ class SubNetwork(nn.Module):
     Attention acts at every level: what it suppresses must not return through a skip connection.
 
     Args:
-        encoder: F_j, with ``channels`` and ``stride`` (:class:`Encoder`, :class:`ResNetEncoder`).
-        attention: "both", "channel", "spatial" or "none".
+        encoder: F_j, from images and domain to maps, with ``channels`` and ``stride`` (:class:`Encoder`,
+            :class:`ResNetEncoder`).
+        attention: "both", "channel", "spatial", "none", or "transferable" (:func:`transferable_weights`).
         norm: normalisation of the decoder.
 
     Shape: images (n, 3, h, w) → :class:`SubNetworkOutput`.
@@ -65,8 +76,11 @@ class SubNetwork(nn.Module):
     def __init__(self, encoder: nn.Module, attention: str = "both", norm: str = "group") -> None:
         super().__init__()
         self.encoder = encoder
-        self.attention = nn.ModuleList(LocalAttention(c, attention) for c in encoder.channels)
+        self.transferable = attention == "transferable"
+        layers = "none" if self.transferable else attention
+        self.attention = nn.ModuleList(LocalAttention(c, layers) for c in encoder.channels)
         self.predictor = Predictor(encoder.channels, norm)
+        self.by_image = norm not in ("batch", "domain")  # an image's features do not depend on the others
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -78,20 +92,75 @@ class SubNetwork(nn.Module):
         """Both sides of an image must be multiples of this."""
         return self.encoder.stride
 
-    def forward(self, images: Tensor, domain: int = 1) -> SubNetworkOutput:
-        """``domain`` 0 is the source, 1 the target; it matters to ``norm="domain"`` alone."""
-        seen = self.represent(images, domain)
-        return SubNetworkOutput(*seen, self.predictor(seen.attended))
+    def forward(
+        self,
+        images: Tensor,
+        domain: int | None = None,
+        read: int | None = None,
+        judge: nn.Module | None = None,
+    ) -> SubNetworkOutput:
+        """F_j, A_j and P_j.
 
-    def represent(self, images: Tensor, domain: int = 1) -> Representation:
-        """F_j and A_j alone; P_j costs twice as much and is not needed where nobody reads its masks."""
-        for module in self.modules():
-            if isinstance(module, DomainNorm):
-                module.domain = domain
-        features = self.encoder(images)
-        weighted = [attend(f) for attend, f in zip(self.attention, features, strict=True)]
-        attended, maps = (tuple(values) for values in zip(*weighted, strict=True))
-        return Representation(features[-1], attended, maps)
+        Args:
+            images: (n, 3, h, w).
+            domain: `SOURCE` or `TARGET`; needed by norm "domain" alone.
+            read: of how many images, from the first, logits are wanted; all by default.
+            judge: the domain discriminator, needed by attention "transferable" alone.
+        """
+        seen = self.represent(images, domain, judge)
+        if read == 0:
+            return SubNetworkOutput(*seen, images.new_empty(0, 1, *images.shape[-2:]))
+        return SubNetworkOutput(*seen, self.predictor(first(seen.attended, read), domain))
+
+    def pair(
+        self, source: Tensor, target: Tensor, read: int | None = None, judge: nn.Module | None = None
+    ) -> tuple[SubNetworkOutput, SubNetworkOutput]:
+        """The sub-network on its source and on the target, with logits of the target's first ``read`` images.
+
+        Outputs, gradients and statistics are those of two passes that decode everything; training saves what
+        makes no difference. P_j costs twice what F_j does, so masks that nobody reads are not computed, but
+        where they share their statistics with those that are read. And images of one size pass together, but
+        where normalisation would mix their domains.
+        """
+        if not self.by_image:
+            read = None
+        if not (self.training and self.by_image and source.shape[1:] == target.shape[1:]):
+            return self(source, SOURCE, None, judge), self(target, TARGET, read, judge)
+        count = len(source)
+        decoded = None if read is None else count + read
+        return self(torch.cat((source, target)), None, decoded, judge).split(count)
+
+    def represent(
+        self, images: Tensor, domain: int | None = None, judge: nn.Module | None = None
+    ) -> Representation:
+        """F_j and A_j alone."""
+        maps = self.encoder(images, domain)
+        if self.transferable:
+            weight = transferable_weights(judge, maps[-1])
+            weights = tuple(F.interpolate(weight, size=f.shape[-2:], mode="nearest") for f in maps)
+            return Representation(
+                maps[-1], tuple(f * w.to(f.dtype) for f, w in zip(maps, weights, strict=True)), weights
+            )
+        attended, weights = zip(*(a(f) for a, f in zip(self.attention, maps, strict=True)), strict=True)
+        return Representation(maps[-1], attended, weights)
+
+    @torch.no_grad()
+    def all_logits(self, seen: SubNetworkOutput) -> Tensor:
+        """Logits (n, 1, h, w) of an output's images: those that it holds and, decoded now, the others."""
+        read = len(seen.logits)
+        if read == len(seen.features):
+            return seen.logits
+        rest = self.predictor(_of(seen.attended, slice(read, None)))
+        return torch.cat((seen.logits, rest)) if read else rest
+
+
+def first(maps: Sequence[Tensor], count: int | None) -> Maps:
+    """The maps of the first ``count`` images, at every level; None is all."""
+    return tuple(maps) if count is None else _of(maps, slice(count))
+
+
+def _of(maps: Sequence[Tensor], rows: slice) -> Maps:
+    return tuple(level[rows] for level in maps)
 
 
 class SubNetworks(nn.ModuleList):
@@ -101,7 +170,7 @@ class SubNetworks(nn.ModuleList):
         sources: J ≥ 1.
         width, depth, norm: of the U-Net encoder and of every decoder; ``depth`` None is 4 levels for the
             U-Net and 5 for a ResNet.
-        attention: mode of :class:`LocalAttention`.
+        attention: of every :class:`SubNetwork`.
         encoder: "unet" or the name of a ResNet ("resnet18", "resnet34", "resnet50").
         weights: pre-trained weights of the ResNet, None or "DEFAULT".
         stem: levels of the U-Net encoder, from the finest, that all sub-networks share.
@@ -149,5 +218,5 @@ class SubNetworks(nn.ModuleList):
         """Both sides of an image must be multiples of this."""
         return self[0].stride
 
-    def forward(self, images: Tensor) -> tuple[SubNetworkOutput, ...]:
-        return tuple(network(images) for network in self)
+    def forward(self, images: Tensor, domain: int | None = None) -> tuple[SubNetworkOutput, ...]:
+        return tuple(network(images, domain) for network in self)

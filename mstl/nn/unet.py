@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from mstl.system.errors import InputError
 
 NORMS = ("group", "batch", "domain", "none")
+SOURCE, TARGET = 0, 1  # whose images a network sees
 
 
 def check_size(size: tuple[int, int], stride: int) -> None:
@@ -34,20 +35,36 @@ def group_count(channels: int) -> int:
 
 
 class DomainNorm(nn.Module):
-    """Batch normalisation with statistics, scale and offset of its own for the source and for the target.
+    """Batch normalisation with statistics, scale and offset of its own for the sources and for the target.
 
-    ``domain`` says which pair is used: 0 the source's, 1 the target's, where it starts. Sub-networks set it.
+    Shape: (n, c, h, w) of one domain, `SOURCE` or `TARGET` → the same.
+
+    Raises:
+        InputError: the domain is not named. Guessing it would normalise images by another domain's numbers.
 
     Source: Chang et al., "Domain-specific batch normalization", CVPR 2019.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.domain = 1
         self.norms = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(2))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.norms[self.domain](x)
+    def forward(self, x: Tensor, domain: int | None = None) -> Tensor:
+        if domain is None:
+            raise InputError(
+                "norm=domain needs to know whose images these are: the method must call its networks with "
+                "mstl.nn.SOURCE or TARGET behind the images; else choose norm=group"
+            )
+        return self.norms[domain](x)
+
+
+class Layers(nn.Sequential):
+    """Layers one after the other; those that normalise by domain are told it."""
+
+    def forward(self, x: Tensor, domain: int | None = None) -> Tensor:
+        for layer in self:
+            x = layer(x, domain) if isinstance(layer, Layers | DomainNorm) else layer(x)
+        return x
 
 
 def normalisation(norm: str, channels: int) -> nn.Module:
@@ -70,18 +87,18 @@ def normalisation(norm: str, channels: int) -> nn.Module:
     raise InputError(f"norm must be one of {', '.join(NORMS)}; got {norm!r}")
 
 
-def convolution(inputs: int, outputs: int, norm: str, kernel: int = 3) -> nn.Sequential:
+def convolution(inputs: int, outputs: int, norm: str, kernel: int = 3) -> Layers:
     """Convolution, normalisation, ReLU. The convolution has a bias only where nothing normalises after it."""
-    return nn.Sequential(
+    return Layers(
         nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=norm == "none"),
         normalisation(norm, outputs),
         nn.ReLU(inplace=True),
     )
 
 
-def double_convolution(inputs: int, outputs: int, norm: str) -> nn.Sequential:
+def double_convolution(inputs: int, outputs: int, norm: str) -> Layers:
     """Two 3x3 convolutions, each normalised and rectified."""
-    return nn.Sequential(convolution(inputs, outputs, norm), convolution(outputs, outputs, norm))
+    return Layers(convolution(inputs, outputs, norm), convolution(outputs, outputs, norm))
 
 
 class Encoder(nn.Module):
@@ -97,7 +114,8 @@ class Encoder(nn.Module):
         in_channels: channels of the images.
 
     Shape:
-        images (n, in_channels, h, w) → ``depth`` maps (n, channels[l], h/2^l, w/2^l), fine to coarse.
+        images (n, in_channels, h, w), and `SOURCE` or `TARGET` where norm is "domain" → ``depth`` maps
+        (n, channels[l], h/2^l, w/2^l), fine to coarse.
 
     Raises:
         InputError: sides of the images that are not multiples of ``stride``.
@@ -121,11 +139,11 @@ class Encoder(nn.Module):
             for inputs, outputs in pairwise((in_channels, *self.channels))
         )
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, images: Tensor, domain: int | None = None) -> tuple[Tensor, ...]:
         check_size(images.shape[-2:], self.stride)
         features: list[Tensor] = []
         for level in self.levels:
-            features.append(level(F.max_pool2d(features[-1], 2) if features else images))
+            features.append(level(F.max_pool2d(features[-1], 2) if features else images, domain))
         return tuple(features)
 
 
@@ -150,11 +168,11 @@ class Decoder(nn.Module):
             for coarse, fine in pairwise(reversed(tuple(channels)))
         )
 
-    def forward(self, features: tuple[Tensor, ...]) -> Tensor:
+    def forward(self, features: tuple[Tensor, ...], domain: int | None = None) -> Tensor:
         *skips, x = features
         for level, skip in zip(self.levels, reversed(skips), strict=True):
             x = F.interpolate(x, size=skip.shape[-2:], mode="nearest")
-            x = level(torch.cat((skip, x), dim=1))
+            x = level(torch.cat((skip, x), dim=1), domain)
         return x
 
 
@@ -170,5 +188,5 @@ class Predictor(nn.Module):
         self.decoder = Decoder(channels, norm)
         self.head = nn.Conv2d(channels[0], 1, 1)
 
-    def forward(self, features: tuple[Tensor, ...]) -> Tensor:
-        return self.head(self.decoder(features))
+    def forward(self, features: tuple[Tensor, ...], domain: int | None = None) -> Tensor:
+        return self.head(self.decoder(features, domain))

@@ -66,9 +66,9 @@ class Team:
             )
         for module in method.modules():
             if isinstance(module, SHARED):
-                for name in ("forward", "represent"):
-                    if hasattr(module, name):
-                        setattr(module, name, _Shared(self, getattr(module, name)))
+                # A sub-network's logits are of some rows alone: its parts are shared, not the whole.
+                name = "represent" if isinstance(module, SubNetwork) else "forward"
+                setattr(module, name, _Shared(self, getattr(module, name)))
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ from mstl.data.augment import to_float
 from mstl.data.readers.listing import existing_folder, files_by_stem, plain_file
 from mstl.data.readers.pixels import lying, read_picture
 from mstl.data.store import check_working_size
-from mstl.methods import Method
+from mstl.methods.base import Method
 from mstl.run.checkpoint import differences, impossible, load_checkpoint
 from mstl.run.device import find_device
 from mstl.system.errors import InputError

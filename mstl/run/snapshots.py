@@ -44,7 +44,7 @@ class Snapshots:
         if not self._looked:
             self._seen, self._looked = watched(trainer.task), True
         method = trainer.method if trainer.averaged is None else trainer.averaged.module
-        if self._seen is None or not hasattr(method, "attention_maps"):
+        if self._seen is None:
             return
         path = Path(trainer.config.folder) / FILE
         steps, maps = _earlier(path, trainer.step)

@@ -23,7 +23,7 @@ from mstl.data.batches import Batch, Batches, TargetBatch
 from mstl.data.task import Task
 from mstl.measures.attention import attention_entropy, scores, watched
 from mstl.measures.probe import probe_accuracy
-from mstl.nn import ramp
+from mstl.nn import SOURCE, ramp
 from mstl.run import provenance
 from mstl.run.averaged import AveragedWeights
 from mstl.run.checkpoint import impossible, load_checkpoint, save_checkpoint, unfit
@@ -481,10 +481,12 @@ class Trainer:
         read = getattr(method, features)
         result = {}
         for j, source in enumerate(self.task.sources):
-            if read(to_float(source.images[:1].to(self.fabric.device)), j) is None:
+            if read(to_float(source.images[:1].to(self.fabric.device)), j, SOURCE) is None:
                 return {}
             accuracy = probe_accuracy(
-                lambda images, j=j: read(images.to(self.fabric.device), j), source, self.task.test
+                lambda images, domain, j=j: read(images.to(self.fabric.device), j, domain),
+                source,
+                self.task.test,
             )
             result[source.name] = None if math.isnan(accuracy) else round(accuracy, 4)
         return result

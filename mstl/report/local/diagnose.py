@@ -20,7 +20,8 @@ from mstl.data.domain import Domain
 from mstl.data.task import Task
 from mstl.measures.attention import Watched, attention_entropy, best_auc, object_auc, part_auc, watched
 from mstl.measures.probe import probe_accuracy
-from mstl.methods import Method
+from mstl.methods.base import Method
+from mstl.nn import SOURCE
 from mstl.report.results import RUN_KEYS
 from mstl.run import provenance
 from mstl.run.config import TrainConfig
@@ -154,15 +155,14 @@ def load_run(folder: str | Path, data_dir: str | None = None) -> Run:
 
 def head_scores(run: Run) -> pd.DataFrame:
     """Columns predictor, dice, recall_<part>: mean over test images, each over those that show the part."""
-    predictors = {TOGETHER: run.method.predict}
-    if hasattr(run.method, "subnetworks"):
-        # A method may attend in a way of its own, outside its sub-networks.
-        output = getattr(run.method, "_run", lambda j, images: run.method.subnetworks[j](images))
-        for j, name in enumerate(run.names):
-            predictors[name] = lambda images, j=j: output(j, images).logits
+    test = run.task.test
+    logits = {TOGETHER: predict_domain(run.method.predict, test)}
+    if run.method.head_logits(to_float(test.images[:1])) is not None:
+        heads = predict_domain(lambda images: run.method.head_logits(images).movedim(0, 1), test)
+        logits |= dict(zip(run.names, heads.unbind(1), strict=True))
     rows = []
-    for name, predict in predictors.items():
-        table = score_table(predict_domain(predict, run.task.test), run.task.test)
+    for name, predicted in logits.items():
+        table = score_table(predicted, test)
         recalls = [column for column in table if column.startswith("recall_")]
         rows.append({"predictor": name} | table[["dice", *recalls]].mean().to_dict())
     return _with_key(rows, run)
@@ -197,7 +197,7 @@ def embedding(run: Run, points: int = 120) -> pd.DataFrame:
     for j, name in enumerate(run.names):
         domains["source"], before = _some(run.task.sources[j], points, generator), None
         for place, features in _features(run, j).items():
-            vectors = [_pooled(features, domain) for domain in domains.values()]
+            vectors = [_pooled(features, domain, k) for k, domain in enumerate(domains.values())]
             scaled = StandardScaler().fit_transform(np.concatenate(vectors))
             pca = PCA(n_components=2, random_state=0)
             of = np.repeat(list(domains), [len(v) for v in vectors])
@@ -282,30 +282,30 @@ def cases(run: Run, count: int = 4) -> dict[str, np.ndarray]:
 
 
 def _features(run: Run, j: int) -> dict[str, Any]:
-    """Functions from images to the feature map of sub-network j, of those places that the method has."""
+    """Functions from images and domain to the features of sub-network j, of those places the method has."""
     probe = to_float(run.task.sources[j].images[:1])
     found = {}
     for place, name in PLACES.items():
-        read = getattr(run.method, name, None)
+        read = getattr(run.method, name)
         with torch.no_grad():
-            if read is not None and read(probe, j) is not None:
-                found[place] = lambda images, read=read: read(images, j)
+            if read(probe, j, SOURCE) is not None:
+                found[place] = lambda images, domain, read=read: read(images, j, domain)
     return found
 
 
 def _maps(run: Run, domain: Domain) -> Tensor | None:
-    read = getattr(run.method, "attention_maps", None)
-    if read is None:
-        return None
     with torch.no_grad():
-        parts = [read(to_float(images)) for images in domain.images.split(64)]
+        parts = [run.method.attention_maps(to_float(images)) for images in domain.images.split(64)]
     return None if parts[0] is None else torch.cat(parts, 1)
 
 
-def _pooled(features, domain: Domain) -> np.ndarray:
+def _pooled(features, domain: Domain, whose: int) -> np.ndarray:
     with torch.no_grad():
         return np.concatenate(
-            [features(to_float(images)).float().mean((-2, -1)).numpy() for images in domain.images.split(64)]
+            [
+                features(to_float(images), whose).float().mean((-2, -1)).numpy()
+                for images in domain.images.split(64)
+            ]
         )
 
 

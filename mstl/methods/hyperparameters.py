@@ -1,0 +1,81 @@
+"""Hyper-parameters that every method has, and how a command line changes them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+
+from mstl.nn import SubNetworks
+from mstl.system.errors import InputError
+
+LARGEST = {int: 10_000, float: 1e6}  # beyond these no hyper-parameter can be meant
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """Of the network, shared by every method so that comparisons have one budget.
+
+    Attributes:
+        width: channels at full resolution; doubled at each of the ``depth`` levels.
+        depth: resolutions of the U-Net; the coarsest is 2^(depth-1) times smaller than the image.
+        norm: ``group`` (default), ``batch``, ``domain`` (batch statistics for each domain) or ``none``. Batch
+            statistics over concatenated domains collapsed runs (design notes), so they are not the default.
+        encoder: ``unet`` or a torchvision ResNet (``resnet18``, ``resnet34``, ``resnet50``).
+        pretrained: load torchvision's ImageNet weights into a ResNet encoder.
+    """
+
+    width: int = 16
+    depth: int = 4
+    norm: str = "group"
+    encoder: str = "unet"
+    pretrained: bool = False
+
+    def networks(self, sources: int, attention: str = "none", stem: int = 0) -> SubNetworks:
+        """``sources`` fresh U-Nets of this size, with attention where a method asks for it."""
+        return SubNetworks(
+            sources,
+            width=self.width,
+            depth=self.depth,
+            norm=self.norm,
+            attention=attention,
+            encoder=self.encoder,
+            weights="DEFAULT" if self.pretrained else None,
+            stem=stem,
+        )
+
+
+def one_of(name: str, value: str, allowed: Collection[str]) -> None:
+    """Raises:
+    InputError: ``value`` is not among ``allowed``; the message lists them.
+    """
+    if value not in allowed:
+        raise InputError(f"{name}={value!r} is unknown; choose from {', '.join(allowed)}")
+
+
+def parse_overrides(text: str, options: type[Hyperparameters]) -> dict[str, object]:
+    """``"attention=none strength=0.1"`` as keyword arguments for ``options``, typed like its defaults.
+
+    Raises:
+        InputError: unknown name, a value of another type or out of range, or no ``=``.
+    """
+    known = {f.name: f.default for f in fields(options)}
+    result: dict[str, object] = {}
+    for item in text.split():
+        key, equals, value = item.partition("=")
+        if not equals or key not in known:
+            names = ", ".join(known)
+            raise InputError(f"overrides: {item!r} is not name=value with a name of this method: {names}")
+        result[key] = _typed(key, value, known[key])
+    return result
+
+
+def _typed(key: str, value: str, default: object) -> object:
+    kind = type(default)
+    try:
+        typed = {"true": True, "false": False}[value.lower()] if kind is bool else kind(value)
+    except (KeyError, ValueError):
+        expected = "true or false" if kind is bool else kind.__name__
+        raise InputError(f"overrides: {key}={value} is not of type {expected} (default {default})") from None
+    if kind in LARGEST and not min(default, 0) <= typed <= LARGEST[kind]:
+        raise InputError(f"overrides: {key}={value} must be ≥ {min(default, 0)} and ≤ {LARGEST[kind]:g}")
+    return typed
