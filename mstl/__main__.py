@@ -60,10 +60,10 @@ def methods() -> None:
     """List the methods and their hyper-parameters with defaults."""
     from dataclasses import fields
 
-    from mstl.methods import METHODS
+    from mstl.methods import METHODS, find
 
-    for name, kind in METHODS.items():
-        print(name + ": " + ", ".join(f"{f.name}={f.default}" for f in fields(kind.Hyperparameters)))
+    for name in METHODS:
+        print(name + ": " + ", ".join(f"{f.name}={f.default}" for f in fields(find(name).Hyperparameters)))
 
 
 def main() -> None:

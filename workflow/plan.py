@@ -19,8 +19,9 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
 import pair
+from mstl.methods.catalogue import entry
 from mstl.run.config import PROFILES, TrainConfig
-from mstl.run.provenance import method_modules, training_code
+from mstl.run.provenance import training_code
 from mstl.system.errors import InputError
 
 NOTEBOOKS = Path("notebooks")
@@ -86,7 +87,7 @@ def make_plan(config: dict[str, Any]) -> Plan:
     content = data_fingerprint(data, data_dir)
     training = NOTEBOOKS / f"{config['training']}.py"
 
-    deciding = {method: training_code(_module(method), PACKAGE) for method in config["methods"]}
+    deciding = {method: training_code(entry(method).location, PACKAGE) for method in config["methods"]}
 
     runs: dict[str, Job] = {}
     # `snakemake --config "seeds=[0,1]"` hands over text.
@@ -175,12 +176,6 @@ def _words(source: Path, parameters: dict[str, Any], omit: Iterable[str] = ()) -
         raise InputError(f"{source} is missing")
     cells = [[cell.cell_type, cell.source, cell.metadata] for cell in pair.read(source).cells]
     return [cells, {name: value for name, value in parameters.items() if name not in omit}]
-
-
-def _module(method: str) -> str:
-    if method not in method_modules():
-        raise InputError(f"METHODS {method!r} is unknown; choose from {', '.join(method_modules())}")
-    return method_modules()[method]
 
 
 def _finished_run(runs: dict[str, Job]) -> str | None:

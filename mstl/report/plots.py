@@ -19,6 +19,7 @@ from torch import Tensor
 from mstl.data.augment import to_float
 from mstl.data.domain import Domain
 from mstl.data.task import Task
+from mstl.methods.catalogue import METHODS, described
 from mstl.report.bootstrap import Interval, two_way_bootstrap
 from mstl.report.results import method_label as label
 from mstl.run.inference import load_method
@@ -29,25 +30,6 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F
 MASK_COLOUR = np.array((0.90, 0.62, 0.0))
 # Front, cabin, rear, wheels, glass, lights, mirrors, and the foreign body of a chimera.
 PART_COLOURS = ("#0072B2", "#009E73", "#E69F00", "#444444", "#56B4E9", "#F0E442", "#CC79A7", "#B0B0B0")
-
-# References grey, rivals from amber to brown, ours blue; in the order of the tables.
-METHOD_COLOURS = {
-    "target_only": PALETTE[7],
-    "source_only": "#9a9a9a",
-    "source_combine": PALETTE[1],
-    "pooled_ensemble": "#a87900",
-    "dann": PALETTE[5],
-    "dann_per_source": "#f2a26b",
-    "mdan_hard": "#8c2d04",
-    "mdan_soft": "#c98b6b",
-    "m3sda": "#7a5c00",
-    "mfsan": "#e8743b",
-    "dctn": "#5c3317",
-    "consistency": "#d4b25e",
-    "mstl": PALETTE[4],
-    "mstl_plus": PALETTE[0],
-    "oracle": "#111111",
-}
 
 
 def style() -> None:
@@ -72,7 +54,7 @@ def style() -> None:
 
 def order(methods: Sequence[str]) -> list[str]:
     """Methods in the order of the tables: references from below, rivals, ours, the oracle last."""
-    known = [name for name in METHOD_COLOURS if name != "oracle"]
+    known = list(METHODS)
 
     def rank(method: str) -> tuple[bool, int, str]:
         name = Variant.parse(method).method
@@ -83,7 +65,7 @@ def order(methods: Sequence[str]) -> list[str]:
 
 def colour(method: str) -> str:
     """The colour of a method, the same in every figure."""
-    return METHOD_COLOURS.get(Variant.parse(method).method, PALETTE[3])
+    return described(Variant.parse(method).method).colour
 
 
 def to_picture(image: Tensor) -> np.ndarray:

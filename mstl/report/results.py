@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from mstl.methods.catalogue import described
 from mstl.report.bootstrap import Interval, two_way_bootstrap
 from mstl.run.names import Setting, Variant
 from mstl.system.errors import InputError
@@ -352,27 +353,7 @@ def verdict(name: str, reference: str, difference: Interval) -> str:
     return f"* {name} is **{outcome}** {reference}: {points}"
 
 
-METHOD_LABELS = {
-    "source_only": "source only",
-    "source_combine": "source combine",
-    "target_only": "target only",
-    "pooled_ensemble": "pooled ensemble",
-    "dann": "DANN",
-    "dann_per_source": "DANN per source",
-    "mdan_hard": "MDAN hard",
-    "mdan_soft": "MDAN soft",
-    "m3sda": "M3SDA",
-    "mfsan": "MFSAN",
-    "dctn": "DCTN",
-    "consistency": "model consistency",
-    "mstl": "MSTL",
-    "mstl_plus": "MSTL-plus",
-    "oracle": "oracle",
-}
-
-
 def method_label(method: str) -> str:
     """What tables and figures call a method: ``mstl+attention=none`` is MSTL + attention=none."""
     variant = Variant.parse(method)
-    label = METHOD_LABELS.get(variant.method, variant.method.replace("_", " "))
-    return " + ".join([label, *variant.changes])
+    return " + ".join([described(variant.method).title, *variant.changes])

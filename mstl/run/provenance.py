@@ -28,9 +28,13 @@ DATA_IN_TRAINING = ("data/augment.py", "data/batches.py", "data/task.py")
 def source_fingerprint(method: type) -> str:
     """16 hexadecimal digits of the package's own source, as far as it decides the result of a run.
 
-    Comments and docstrings do not count, and of the methods only those of `training_code`.
+    Comments and docstrings do not count, and of the methods only those of `training_code`. A method of the
+    user's own counts with its file, where it has one.
     """
     digest = hashlib.blake2b(digest_size=8)
+    own = getattr(sys.modules.get(method.__module__), "__file__", None)
+    if own and not method.__module__.startswith("mstl."):
+        digest.update(code_of(Path(own)).encode())
     for name, text in training_code(method.__module__).items():
         if not name.startswith("data/") or name in DATA_IN_TRAINING:
             digest.update(name.encode() + b"\0" + text.encode())
@@ -60,20 +64,6 @@ def code_of(file: Path) -> str:
         if documented and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return ast.unparse(tree)
-
-
-@cache
-def method_modules() -> dict[str, str]:
-    """Module of every registered method, by the method's name; read without importing any of them."""
-    tree = ast.parse((PACKAGE / "methods" / "__init__.py").read_text(encoding="utf-8"))
-    origin = {
-        alias.asname or alias.name: node.module
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-    registry = next(node.value for node in tree.body if isinstance(node, ast.AnnAssign))
-    return {key.value: origin[value.id] for key, value in zip(registry.keys, registry.values, strict=True)}
 
 
 def _method_files(module: str, package: Path) -> set[str]:

@@ -76,6 +76,7 @@ def train(
         Interrupted: SIGINT or SIGTERM came while training; the checkpoint is written.
     """
     folder = config.folder
+    methods.check(config.method, config.labels > 0)
     kind = methods.find(config.method)
     # What would stop the run later stops it before any data is read.
     _check_network(config)

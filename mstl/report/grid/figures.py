@@ -1,6 +1,6 @@
 """Figures of the comparison: each from a table of `comparison`, readable in print and without colour.
 
-A method has one colour (`plots.METHOD_COLOURS`), one marker and one line style everywhere. Open markers
+A method has one colour and one marker (`mstl.methods.catalogue`) and one line style everywhere. Open markers
 are variants with a number of steps of their own, half-filled ones have a mean teacher added.
 """
 
@@ -14,27 +14,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mstl.methods.catalogue import described
 from mstl.report.grid.comparison import NOT_RUN, at_equal_time, family, variant_label
 from mstl.report.plots import PALETTE, colour, order
 from mstl.run.names import Variant, separate
 
-MARKERS = {
-    "target_only": "s",
-    "source_only": "x",
-    "source_combine": "o",
-    "pooled_ensemble": "P",
-    "dann": "^",
-    "dann_per_source": "v",
-    "mdan_hard": "<",
-    "mdan_soft": ">",
-    "m3sda": "8",
-    "mfsan": "p",
-    "dctn": "d",
-    "consistency": "H",
-    "mstl": "X",
-    "mstl_plus": "*",
-    "oracle": "D",
-}
 LINES = {"target_only": ":", "oracle": "--", "source_combine": "-.", "mstl": (0, (6, 2)), "mstl_plus": "-"}
 SETTING_MARKERS = "osD^v<>P"
 GREY = "#555555"
@@ -43,7 +27,7 @@ GREY = "#555555"
 def marker(method: str) -> dict[str, object]:
     """Marker, size and filling of a variant: the star is ours; open or half-filled where it was changed."""
     name, paint = family(method), colour(method)
-    style = {"marker": MARKERS.get(name, "o"), "ms": 11 if name == "mstl_plus" else 7, "mew": 1.3}
+    style = {"marker": described(name).marker, "ms": 11 if name == "mstl_plus" else 7, "mew": 1.3}
     style |= {"mec": paint, "mfc": "white" if at_equal_time(method) else paint}
     if Variant.parse(method).mean_teacher is not None:
         style |= {"fillstyle": "left" if at_equal_time(method) else "bottom", "mfc": paint, "mfcalt": "white"}
