@@ -22,7 +22,7 @@ from test_own_data import save_domain
 
 from mstl.__main__ import main
 from mstl.data.batches import Batches
-from mstl.methods import METHODS
+from mstl.methods import METHODS, find
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -80,7 +80,7 @@ def test_own_method_in_a_notebook(coral, capsys):
     namespace: dict = {}
     for block in rest:
         exec(compile(block, "own-method.md", "exec"), namespace)
-    assert METHODS["coral"] is coral.CORAL
+    assert find("coral") is coral.CORAL
     printed = capsys.readouterr().out.splitlines()
     (promised,) = blocks("own-method", "text")
     for line in promised.splitlines():
@@ -121,13 +121,12 @@ def test_own_method_in_the_repository(coral, place):
     shutil.copytree(ROOT / "mstl", repository / "mstl", ignore=shutil.ignore_patterns("__pycache__"))
     (repository / "data").symlink_to(ROOT / "data")
     shutil.copy("coral.py", repository / "mstl/methods/coral.py")
-    registry = repository / "mstl/methods/__init__.py"
-    text = registry.read_text(encoding="utf-8")
+    catalogue = repository / "mstl/methods/catalogue.py"
+    text = catalogue.read_text(encoding="utf-8")
     (diff,) = blocks("own-method", "diff")
-    added, context = ([line[1:] for line in diff.splitlines() if line[:1] == sign] for sign in "+ ")
-    assert len(added) == 2 and all(line in text.splitlines() for line in context if line)
-    text = text.replace("from mstl.methods.base import", added[0] + "\nfrom mstl.methods.base import", 1)
-    registry.write_text(text.replace(context[-1], context[-1] + "\n" + added[1], 1), encoding="utf-8")
+    (added,), (before,) = ([line[1:] for line in diff.splitlines() if line[:1] == sign] for sign in "+ ")
+    assert text.splitlines().count(before) == 1
+    catalogue.write_text(text.replace(before, f"{before}\n{added}"), encoding="utf-8")
     (command,) = commands("own-method")
     subprocess.run(command, cwd=repository, check=True)
     assert list(repository.glob("runs/studio/parts/coral+weight=1/labels-*/seed-0/manifest.json"))
