@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from mstl.data.batches import Batch
-from mstl.methods import Method, build
+from mstl.methods import build
+from mstl.methods.base import Method
 from mstl.methods.dann import DANN
 
 State = dict[str, Tensor]

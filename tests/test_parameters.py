@@ -11,7 +11,7 @@ from conftest import toy_task
 from PIL import Image
 
 from mstl.data.augment import to_float
-from mstl.methods import METHODS, build
+from mstl.methods import METHODS, build, find
 from mstl.report.local.diagnose import diagnose
 from mstl.run import precision
 from mstl.run.config import TrainConfig
@@ -50,7 +50,7 @@ def test_a_parameter_of_train_that_cannot_be_meant_is_named_before_anything_begi
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_hyper_parameter_that_cannot_be_meant_is_named(method):
-    for field in fields(METHODS[method].Hyperparameters):
+    for field in fields(find(method).Hyperparameters):
         for bad in ("None", "[1]", "nan", "inf", "9" * 30, "1" * 5000, "-2"):
             refused(field.name, build, method, 3, True, f"{field.name}={bad}")
 

@@ -149,8 +149,7 @@ def test_the_sweeps_of_the_book_name_known_methods_and_no_run_twice(path):
     from mstl import methods
 
     for config in sweep_file.read(path).configs:
-        kind = methods.find(config.method)
-        methods.parse_overrides(config.overrides, kind.Hyperparameters)
+        methods.configured(config.method, config.overrides)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from mstl.system.errors import InputError
 
 if TYPE_CHECKING:
     from mstl.methods.base import Method
+    from mstl.methods.hyperparameters import Hyperparameters
 
 
 def find(name: str) -> type[Method]:
@@ -29,6 +30,18 @@ def find(name: str) -> type[Method]:
         ) from error
 
 
+def configured(name: str, overrides: str = "", **defaults: object) -> Hyperparameters:
+    """Hyper-parameters of a method: its own defaults, then ``defaults``, then ``overrides``.
+
+    Raises:
+        InputError: the method or a hyper-parameter is unknown, or a value cannot be meant.
+    """
+    from mstl.methods.hyperparameters import parse_overrides
+
+    options = find(name).Hyperparameters
+    return replace(options(), **{**defaults, **parse_overrides(overrides, options)})
+
+
 def build(
     name: str,
     sources: int,
@@ -37,18 +50,13 @@ def build(
     problem: str = "segmentation",
     **defaults: object,
 ) -> Method:
-    """A fresh method with its hyper-parameters: its own defaults, then ``defaults``, then ``overrides``.
+    """A fresh method with the hyper-parameters of `configured`.
 
     Raises:
         InputError: the method is unknown, cannot do what is asked, or a hyper-parameter is wrong.
     """
-    from mstl.methods.hyperparameters import parse_overrides
-
     check(name, labelled, problem)
-    kind = find(name)
-    options = parse_overrides(overrides, kind.Hyperparameters)
-    hyper = replace(kind.Hyperparameters(), **{**defaults, **options})
-    return kind(hyper, sources, labelled)
+    return find(name)(configured(name, overrides, **defaults), sources, labelled)
 
 
-__all__ = ["METHODS", "Entry", "build", "check", "find", "register"]
+__all__ = ["METHODS", "Entry", "build", "check", "configured", "find", "register"]

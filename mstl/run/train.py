@@ -104,10 +104,9 @@ def train(
 
 def _check_network(config: TrainConfig) -> None:
     """Refuse hyper-parameters of which no network can be made, without memory for one."""
-    options = methods.find(config.method).Hyperparameters
-    asked = {"width": config.profiled("width")} | methods.parse_overrides(config.overrides, options)
+    hyper = methods.configured(config.method, config.overrides, width=config.profiled("width"))
     with torch.device("meta"):
-        replace(options(), **asked | {"pretrained": False}).networks(1)
+        replace(hyper, pretrained=False).networks(1)
 
 
 def _run(
