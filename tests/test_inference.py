@@ -56,12 +56,15 @@ def test_a_folder_of_images_becomes_a_folder_of_masks_of_their_sizes(run, tmp_pa
 
 
 @pytest.mark.parametrize("run", ["oracle"], indirect=True)
-def test_a_mask_lies_as_its_image_is_stored(run, tmp_path):
+def test_a_mask_lies_as_its_image_is_stored(run, tmp_path, capsys):
     picture = toy_task().test.images[0].permute(1, 2, 0).numpy()
     for tag in TURNS:
         for ending in ("png", "tif"):
             save(tmp_path / f"in/{ending}{tag}.{ending}", picture, tag)
+    Image.fromarray(np.arange(1536, dtype=np.uint16).reshape(32, 48)).save(tmp_path / "in/dim.png")
     masks = {path.stem: path for path in predict_folder(str(run[0]), f"{tmp_path}/in", f"{tmp_path}/out")}
+    assert f"of {len(masks)} images have 16 bits a channel but use the lowest" in capsys.readouterr().err
+    del masks["dim"]
     upright = read_mask(masks["png1"], (48, 32), tmp_path)
     assert not any(np.array_equal(turn(upright), upright) for tag, turn in TURNS.items() if tag > 1)
     for name, path in masks.items():

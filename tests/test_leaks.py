@@ -107,13 +107,20 @@ def test_other_cars_before_one_backdrop_are_not_alike():
 
 def test_how_many_groups_there_are_is_said(own, capsys):
     make(own)
-    assert "target: 12 images of 6 groups (a, b, c, d, e, ...). A group is never" in capsys.readouterr().err
+    assert "target: 12 images of 6 groups (a, b, c, d, e and 1 more). A group" in capsys.readouterr().err
     folder(own / "target", [f"{k}-2" for k in range(12)])
     for file in own.glob("target/*/[a-f]_*"):
         file.unlink()
     make(own)
     assert "12 images of 12 groups" in (said := capsys.readouterr().err)
     assert "each image is a group of its own" in said
+
+
+def test_groups_of_one_name_in_a_source_and_the_target_are_said(own, capsys):
+    folder(own / "sources/two", ["c_7", "c_8", "d_9", "d_8", "y"], seed=2)
+    make(own)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "groups called" in line]
+    assert "source 'two' and the target both have groups called c, d; if those are the same objects" in line
 
 
 @pytest.mark.parametrize("table", ["groups.csv", "Groups.csv", "GROUPS.CSV"])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mstl.data.readers.masks import read_indices, read_mask
+from mstl.data.readers.pixels import read_picture
 from mstl.system.errors import InputError
 
 OBJECT = np.zeros((40, 60), bool)
@@ -159,3 +160,31 @@ def test_a_mask_that_does_not_show_what_is_object_is_refused(tmp_path, make, mes
 def test_a_part_map_counts_by_index_whatever_its_palette_draws(tmp_path):
     palette(OBJECT, [255, 255, 255, 0, 0, 0], (0, 1)).save(tmp_path / "p.png")
     assert np.array_equal(read_indices(tmp_path / "p.png", (60, 40), Path("a.jpg"), 1), OBJECT)
+
+
+def twelve_bits(path: Path, values: np.ndarray) -> None:
+    """A TIFF of 12 bits a pixel, which Pillow cannot write; ``values`` (h, w) with an even w."""
+    pairs = values.reshape(-1, 2).astype(int)
+    data = np.stack([pairs[:, 0] >> 4, (pairs[:, 0] & 15) << 4 | pairs[:, 1] >> 8, pairs[:, 1] & 255], 1)
+    (height, width), size = values.shape, data.size
+    tags = [(256, width), (257, height), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1)]
+    tags += [(278, height), (279, size)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8 + size) + data.astype(np.uint8).tobytes() + directory)
+
+
+def test_a_photograph_shows_the_same_in_every_depth_and_with_white_as_0(tmp_path):
+    ramp = np.linspace(0, 255, 40 * 60).reshape(40, 60).astype(np.uint8)
+    deep = ramp.astype(np.uint16) * 257
+    Image.fromarray(ramp).save(tmp_path / "plain.png")
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    Image.fromarray(ramp).save(tmp_path / "white.tif", tiffinfo=WHITE_IS_ZERO)
+    Image.fromarray(65535 - deep).save(tmp_path / "deep-white.tif", tiffinfo=WHITE_IS_ZERO)
+    twelve_bits(tmp_path / "twelve.tif", deep >> 4)
+    for file in sorted(tmp_path.iterdir()):
+        picture = read_picture(file, (40, 60))
+        assert np.array_equal(picture.pixels, np.repeat(ramp[..., None], 3, 2)), file.name
+        assert not picture.dim
+    png16(OBJECT, tmp_path / "dim.png", 4095)
+    assert read_picture(tmp_path / "dim.png", (40, 60)).dim

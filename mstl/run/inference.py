@@ -13,14 +13,15 @@ from torch.nn.functional import interpolate
 
 from mstl import methods
 from mstl.data.augment import to_float
-from mstl.data.readers.listing import existing_folder, files_by_stem, plain_file
+from mstl.data.readers.listing import enumerated, existing_folder, files_by_stem, plain_file
 from mstl.data.readers.pixels import lying, read_picture
-from mstl.data.store import check_working_size
+from mstl.data.store import REMARKS, check_working_size
 from mstl.methods.base import Method
 from mstl.run.checkpoint import differences, impossible, load_checkpoint
 from mstl.run.device import find_device
 from mstl.system.errors import InputError
 from mstl.system.files import check_writable, path_of, replacing
+from mstl.system.notes import note
 from mstl.system.progress import progress
 
 LONGEST_SIDE = 8192  # pixels at which a network can have been trained
@@ -136,9 +137,10 @@ def predict_folder(run: str, images: str, out: str, device: str = "cpu") -> list
     check_writable("out", to)
     method = load_method(folder, device)
     size = tuple(read_manifest(folder)["settings"]["size"])
-    written = []
+    written, dim = [], []
     for stem, file in progress(sorted(files.items()), len(files), "segmenting"):
         picture = read_picture(file, size)
+        dim += [stem] if picture.dim else []
         batch = to_float(torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1)[None].to(device))
         with torch.no_grad():
             logits = interpolate(method.predict(batch).float(), picture.full[::-1], mode="bilinear")
@@ -147,4 +149,6 @@ def predict_folder(run: str, images: str, out: str, device: str = "cpu") -> list
             stored, exif = lying(mask, picture.orientation)
             stored.save(temporary, format="PNG", exif=exif)
         written.append(to / f"{stem}.png")
+    if dim:
+        note(f"{images}: {len(dim)} of {len(files)} images {REMARKS['dim']}: {enumerated(dim)}")
     return written

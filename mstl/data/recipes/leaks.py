@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from mstl.data.domain import Domain
+from mstl.data.readers.listing import enumerated
 from mstl.system.errors import InputError
 from mstl.system.notes import note
 
@@ -38,10 +39,10 @@ def check_groups(domain: Domain, place: object) -> None:
     """
     groups = domain.groups
     names = sorted(set(groups.tolist()))
-    each = "; each image is a group of its own" if 1 < len(names) == len(domain) else ""
+    each = "; each image is a group of its own" if len(names) == len(domain) else ""
     note(
-        f"{place}: {len(domain)} images of {len(names)} groups ({', '.join(names[:5])}"
-        f"{', ...' if len(names) > 5 else ''}){each}. A group is never split; groups.csv can name them"
+        f"{place}: {len(domain)} images of {len(names)} groups ({enumerated(names)}){each}. A group is never "
+        "split; groups.csv can name them"
     )
     for i, j in equal(domain, domain):
         if groups[i] != groups[j]:
@@ -61,6 +62,11 @@ def check_apart(sources: tuple[Domain, ...], target: Domain) -> None:
         InputError: one is.
     """
     for source in sources:
+        if shared := sorted(set(source.groups.tolist()) & set(target.groups.tolist())):
+            note(
+                f"source {source.name!r} and the target both have groups called {enumerated(shared)}; "
+                "if those are the same objects, keep each in one of them"
+            )
         for i, j in equal(source, target):
             raise InputError(
                 f"source {source.name!r} and the target share an image (group "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
@@ -99,7 +100,7 @@ def folders(data_dir: str | Path | None) -> tuple[dict[str, Path], Path]:
         if folder_of.is_symlink() and not folder_of.exists():
             raise InputError(f"{folder_of} is a link that leads nowhere; mend or remove it")
         if folder_of.is_dir() and not folder_of.name.startswith("."):
-            sources[check_name(folder_of.name, place)] = folder_of
+            sources[check_name(unicodedata.normalize("NFC", folder_of.name), place)] = folder_of
         else:
             files.append(folder_of)
     note_left_out(place, files, "each source is a folder")
