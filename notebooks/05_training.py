@@ -39,6 +39,7 @@ from IPython.display import display
 from mstl import TrainConfig
 from mstl.report import plots, results
 from mstl.run.train import train as train_run
+from mstl.system.project import from_notebooks
 
 plots.style()
 
@@ -55,17 +56,18 @@ method: str = "mstl"  # or mstl_plus, source_combine, dann ... all: python -m ms
 labels: int = 8  # labelled target images
 seed: int = 0  # of the splits, the initial weights and the batches
 profile: str = "quick"  # full wants a GPU, grid is the sweep's, tiny is for tests
-overrides: str = ""  # hyper-parameters, "attention=none strength=0.1"
+overrides: str = ""  # hyper-parameters: name and value with an equals sign between them, separated by spaces
 mean_teacher: float = None  # weight of the consistency with averaged weights; None is the method's own
 steps: int = None  # updates; None is the profile's number
 data_dir: str = None  # folder of the data, where it is not embedded
 out: str = "../runs"  # folder that holds all runs
-train: bool = True  # False draws the page from results/ instead of training
+folder: str = "../results"  # folder of the tidy tables, where nothing is trained
+train: bool = True  # False draws the page from the tables instead of training
 
 # %%
 config = TrainConfig(
     data=data, recipe=recipe, sources=sources, method=method, labels=labels, seed=seed, profile=profile,
-    overrides=overrides, mean_teacher=mean_teacher, steps=steps, data_dir=data_dir, out=out,
+    overrides=overrides, mean_teacher=mean_teacher, steps=steps, data_dir=data_dir, out=from_notebooks(out),
 )  # fmt: skip
 pd.Series(config.settings(), name="value").to_frame()
 
@@ -88,17 +90,21 @@ pd.Series(config.settings(), name="value").to_frame()
 # goes on where it stopped, and on a CPU it ends with the same weights, bit for bit.
 
 # %%
-folder = train_run(config) if train else None
+run = train_run(config) if train else None
 
 # %% [markdown]
 # ## Do the losses fall?
 
 # %%
-if folder:
-    curves = pd.read_json(folder / "metrics.jsonl", lines=True)
-else:
-    table = results.load("../results", data, "curves")
-    curves = table[(table["method"] == method) & (table["seed"] == seed)]
+if run:
+    curves = pd.read_json(run / "metrics.jsonl", lines=True)
+else:  # the run that was asked for, or the first of the table
+    table = results.load(folder, data, "runs")
+    asked = {"recipe": config.setting, "method": config.variant, "labels": labels, "seed": seed}
+    same = (table[list(asked)] == pd.Series(asked)).all(axis=1)
+    key = table[same if same.any() else table.index == 0][results.RUN_KEYS].iloc[0]
+    table = results.load(folder, data, "curves")
+    curves = table[(table[results.RUN_KEYS] == key).all(axis=1)]
 terms = [c for c in curves if c.startswith("loss_") and c != "loss_discriminator" and curves[c].notna().any()]
 
 # %% mystnb={"figure": {"name": "fig-losses", "caption": "Each loss of the run over its steps (mean over the steps between two log points). Segmentation losses are BCE plus 1 - Dice; where there is an adversarial loss, that of a discriminator that knows nothing is ln 2, the dotted line."}, "image": {"alt": "Line chart with a line for each loss over the training steps, and a dotted line at ln 2."}}
@@ -129,8 +135,8 @@ axes[0].axhline(0.5, color="#555555", ls=":", lw=1)
 plt.show()
 
 # %%
-if folder:
-    manifest = json.loads((folder / "manifest.json").read_text())
+if run:
+    manifest = json.loads((run / "manifest.json").read_text())
     display(pd.Series(manifest["domain_probe"], name="accuracy of a fresh probe", dtype=float).to_frame())
 
 # %% [markdown]
@@ -141,16 +147,16 @@ if folder:
 # do not appear in this book.)
 
 # %%
-if folder:
-    images = pd.read_csv(folder / "images.csv", dtype={"car": str}).query("split == 'test'").reset_index()
+if run:
+    images = pd.read_csv(run / "images.csv", dtype={"car": str}).query("split == 'test'").reset_index()
 else:
-    table = results.load("../results", data, "images")
-    images = table[(table["method"] == method) & (table["seed"] == seed)]
+    table = results.load(folder, data, "images")
+    images = table[(table[results.RUN_KEYS] == key).all(axis=1)]
 images[["dice", "iou"]].describe().loc[["mean", "std", "min", "50%", "max"]].round(3)
 
 # %% mystnb={"figure": {"name": "fig-predictions", "caption": "Test images of the run with the highest, the middle and the lowest Dice. Amber: the prediction. Blue line: the true outline."}, "image": {"alt": "Three rows of rendered cars with the predicted mask in amber and the true outline in blue; the rows are the best, median and worst cases."}}
-if folder and data == "studio":
-    plots.best_and_worst(folder, config.task(), images)
+if run and data == "studio":
+    plots.best_and_worst(run, config.task(), images)
     plt.show()
 
 # %% [markdown]
@@ -160,7 +166,7 @@ if folder and data == "studio":
 # says where the numbers come from.
 
 # %%
-if folder:
+if run:
     rows = {k: manifest[k] for k in ("command", "commit", "device", "precision", "parameters")}
     rows |= {"training": f"{manifest['seconds_training']:.0f} s", **manifest["versions"]}
     display(pd.Series(rows, name="value").to_frame())

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import json
 from importlib import metadata
+from pathlib import Path
 from urllib.parse import urlparse
+
+
+def from_notebooks(path: str) -> str:
+    """A path as a notebook in ``notebooks/`` names it, where its kernel works: there, or in any other folder.
+
+    ``../runs`` stays in the clone when papermill is started in the clone's root, and in Colab's start folder.
+    """
+    inside = Path.cwd().name == "notebooks"
+    return path if inside or not path.startswith("../") else path.removeprefix("../")
 
 
 def repository() -> str:
