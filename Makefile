@@ -3,18 +3,8 @@
 
 PYTHON   ?= python3
 VENV     ?= .venv
-DATA     ?= studio
-DATA_DIR ?=
-PROFILE  ?=
-SEEDS    ?=
-LABELS   ?=
-METHODS  ?=
-RECIPES  ?=
 CARS     ?=
 SIZE     ?=
-SWEEP    ?= main
-RUNS     ?=
-DRY_RUN  ?=
 OUT      ?= gpu-results
 STEPS    ?=
 MINUTES  ?=
@@ -25,8 +15,10 @@ JOBS     ?= $(shell $(PYTHON) -c 'import os; print(min(8, os.cpu_count() or 1))'
 
 PY    := $(VENV)/bin/python
 READY := $(VENV)/.ready
-ARGUMENTS = --data="$(DATA)" --data-dir="$(DATA_DIR)" --profile="$(PROFILE)" --seeds="$(SEEDS)" \
-            --labels="$(LABELS)" --methods="$(METHODS)" --recipes="$(RECIPES)" --jobs="$(JOBS)"
+# Whatever was given as NAME=value on the command line, word by word: workflow/command_line.py knows the names.
+quoted = '$(subst ','\'',$(1))'
+GIVEN  = $(foreach name,$(filter-out PYTHON VENV MAKEOVERRIDES MAKEFLAGS -%,$(.VARIABLES)),\
+           $(if $(findstring command,$(origin $(name))),$(call quoted,$(name)=$($(name)))))
 
 # A kernel registered elsewhere must not run our notebooks; parallel processes must not share threads.
 export JUPYTER_PREFER_ENV_PATH := 1
@@ -37,8 +29,8 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 .PHONY: help setup reproduce runs sweep book test test-long lint format bench gpu gpu-pack gpu-merge trust mutants studio notebooks links check-links lock clean
 
 help: ## show this list
-	@echo 'make <target> [DATA=studio|carparts|carvana|folder] [DATA_DIR=folder] [PROFILE=quick|full]'
-	@echo '              [SEEDS=0,1] [LABELS=4,8] [METHODS=mstl,oracle] [RECIPES=parts,views] [JOBS=2]'
+	@echo 'make <target> [DATA=studio|carparts|carvana|folder] [DATA_DIR=folder] [PROFILE=quick|full] [JOBS=2]'
+	@echo "              [RUN='any parameter of a run, such as: seeds=0,1 labels=4,8 methods=mstl,oracle']"
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
@@ -55,19 +47,16 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 reproduce: $(READY) ## train every run, draw the figures, build the book (20 minutes on two cores)
-	@$(PY) workflow/reproduce.py book $(ARGUMENTS)
+	@$(PY) workflow/run.py reproduce $(GIVEN)
 
 runs: $(READY) ## only the training runs and their tables in results/
-	@$(PY) workflow/reproduce.py tables $(ARGUMENTS)
+	@$(PY) workflow/run.py runs $(GIVEN)
 
 sweep: $(READY) ## the grid of the results chapter: SWEEP=main DATA_DIR_CARPARTS=folder [DRY_RUN=1] (hours)
-	@$(PY) workflow/sweep.py --sweep="$(SWEEP)" --seeds="$(SEEDS)" --methods="$(METHODS)" --runs="$(RUNS)" \
-	  --data-dir-studio="$(DATA_DIR_STUDIO)" --data-dir-carparts="$(DATA_DIR_CARPARTS)" \
-	  --data-dir-carvana="$(DATA_DIR_CARVANA)" --data-dir-folder="$(DATA_DIR_FOLDER)" \
-	  --jobs="$(JOBS)" $(if $(DRY_RUN),--dry-run)
+	@$(PY) workflow/run.py sweep $(GIVEN)
 
 book: $(READY) ## the book from the results in the repository, without training
-	@$(PY) workflow/reproduce.py book --no-train $(ARGUMENTS)
+	@$(PY) workflow/run.py book $(GIVEN)
 
 test: $(READY) ## every test, notebooks included, in parallel
 	@$(ONE_THREAD) $(PY) -m pytest -n $(JOBS) --dist worksteal -m "not long" --nbmake --nbmake-timeout=300 tests notebooks

@@ -146,8 +146,8 @@ def sweeps(table: Table, rounds: int) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "bench.yaml"
                 file.write_text(SWEEP)
-                command = [sys.executable, "workflow/sweep.py", f"--sweep={file}", f"--jobs={workers}"]
-                command += [f"--runs={folder}/runs", f"--results={folder}/results"]
+                command = [sys.executable, "workflow/run.py", "sweep", f"sweep={file}", f"jobs={workers}"]
+                command += [f"runs={folder}/runs", f"results={folder}/results"]
                 start = time.perf_counter()
                 subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
                 rates.append(4 * 3600 / (time.perf_counter() - start))

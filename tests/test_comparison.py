@@ -8,9 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
-import plan
 from mstl.methods.catalogue import METHODS as CATALOGUE
 from mstl.report.grid import comparison, text
 from mstl.report.grid import figures as draw
@@ -364,25 +362,3 @@ def test_figures_show_what_was_run_and_say_so_when_nothing_was(tables):
     for ax in figures({name: table.iloc[:0] for name, table in tables.items()}):
         assert "not run" in [text.get_text() for text in ax.texts]
     plt.close("all")
-
-
-def test_pages_of_the_sweep_are_drawn_anew_when_a_table_changes(tables, tmp_path, monkeypatch):
-    root = Path(__file__).resolve().parent.parent
-    config = yaml.safe_load((root / "workflow/config.yaml").read_text())
-    config |= {"methods": [], "pages": ["07_comparison"]}
-    (tmp_path / "notebooks").mkdir()
-    (tmp_path / "mstl").mkdir()
-    (tmp_path / "notebooks/07_comparison.py").write_text("# %%\n1\n")
-    monkeypatch.chdir(tmp_path)
-
-    def key() -> str:
-        return plan.make_plan(config).pages["07_comparison"].key_file.read_text()
-
-    without = key()
-    write(tmp_path / "results/grid", "studio", tables)
-    assert plan.make_plan(config).pages["07_comparison"].parameters == {"data": "studio"}
-    first = key()
-    assert first != without and key() == first
-    with (tmp_path / "results/grid/studio/cars.csv").open("a") as file:
-        file.write("\n")
-    assert key() != first

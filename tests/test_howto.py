@@ -2,7 +2,7 @@
 
 Nothing is replaced in a block. What a page takes as given is made by `my_objects` (drawn images in
 the folder ``my-objects``) and by the working directory, an empty one. ``python`` on a command line is this
-interpreter; ``make`` lines are not run.
+interpreter; command lines of other pages, and ``make``, are tried in test_commands.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import torch
 from conftest import toy_task
 from test_own_data import save_domain
 
-from mstl.__main__ import main
 from mstl.data.batches import Batches
 from mstl.methods import METHODS, find
 
@@ -145,14 +144,6 @@ def test_own_data_in_python(my_objects, capsys):
             assert found[1] == values[0] and 0 <= float(found[2]) <= 1
     assert printed.splitlines()[-1] == "24 (128, 192) 12"
     assert [source.name for source in namespace["task"].sources] == ["scans"]
-
-
-def test_own_data_on_the_command_line(my_objects, monkeypatch):
-    for command in commands("own-data"):
-        monkeypatch.setattr(sys, "argv", ["mstl", *command[3:]])
-        main()
-    finished = list(Path("runs/folder").glob("*/*/labels-*/seed-0/manifest.json"))
-    assert len(finished) == len(commands("own-data")) == 2
 
 
 def test_the_tree_on_the_page_is_the_one_that_is_tried(my_objects):

@@ -38,6 +38,12 @@ display(Markdown(f"`{data_dir}/a b.jpg` by {os.environ['KAGGLE_KEY']}"), {"at": 
 print(TrainConfig().folder.as_posix(), "1/2", "and/or", "https://example.org/home/x", "a / b")
 """
 
+EXECUTE = """
+import json, sys, execute
+from pathlib import Path
+execute.execute(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))
+"""
+
 # A folder of a machine that is no address: at the start of a word, in a place where systems keep files.
 MACHINE = re.compile(
     r"(?<![\w.~<{}*:/-])/(?:home|Users|root|tmp|work|var|mnt|opt|content|private|usr|kaggle)/\w"
@@ -71,11 +77,11 @@ def executed(tmp_path_factory) -> nbformat.NotebookNode:
     parameters = json.dumps({"data_dir": str(home / "photographs")})
     done = subprocess.run(
         [
-            *(sys.executable, ROOT / "workflow" / "execute.py", folder / "toy.py", home / "done.ipynb"),
-            *("--parameters", parameters),
+            *(sys.executable, "-c", EXECUTE, folder / "toy.py", home / "done.ipynb", parameters),
         ],
         env={
             **os.environ,
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'workflow'}",
             "HOME": str(home),
             "USER": USER,
             "KAGGLE_KEY": SECRET,

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,14 +15,15 @@ import psutil
 import pytest
 from conftest import toy_task
 
+import plan
+import run
 import sweep_file
-import sweep_plan
-import sweep_results
-import sweep_task
+import task
+from command_line import Options
 from mstl.report import results
 from mstl.run.config import TrainConfig
 from mstl.system.errors import InputError
-from sweep_progress import SweepProgress, duration
+from progress import Progress, duration
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -81,13 +83,19 @@ blocks:
         ("blocks: [{label: 4}]", r"block 1: unknown key label; the keys are data"),
         ("blocks: [{seeds: 0}]", r"block 1 \(studio parts\): methods is missing"),
         ("blocks: [{methods: dann}]", r"block 1 \(studio parts\): seeds is missing"),
-        ("blocks: [{seeds: [], methods: dann}]", r"seeds is an empty list"),
+        ("blocks: [{seeds: [], methods: dann}]", r"seed is an empty list"),
         ("blocks: [{seeds: 0, methods: [{step: 4}]}]", r"is not a method"),
         ("blocks: [{seeds: 0, methods: [{method: dann, step: 4}]}]", r"method dann: unknown key step"),
         ("groups: {a: [a]}\nblocks: [{seeds: 0, methods: a}]", r"group 'a' contains itself"),
         ("groups: {a: dann}\nblocks: [{seeds: 0, methods: a}]", r"groups must name lists"),
         ("blocks: [{seeds: 0, labels: four, methods: dann}]", r"block 1 .*: labels must be a whole number"),
         ("blocks: [{seeds: 0, methods: [{method: dann, mean_teacher: 1e-3}]}]", r"write 1.0e-3, not 1e-3"),
+        ("blocks: [{seeds: 0, labels: , methods: dann}]", r"block 1 .*: labels must be one value or a list"),
+        ("blocks: [{seeds: 0, recipe: {a: 1}, methods: dann}]", r"block 1 .*: recipe must be one value or a"),
+        ("blocks: [{seeds: 0-2, methods: dann}]", r"block 1 .*: seed must be a whole number"),
+        ("blocks: [{seeds: 0, methods: [{method: dann, steps: [[4]]}]}]", r"method dann: steps must be one"),
+        ("blocks: [{seeds: 0, methods: dann+steps=x}]", r"block 1 .*: 'dann\+steps=x' names no variant"),
+        ("profile: [tiny]\nblocks: [{}]", r"profile \['tiny'\] is unknown"),
         (
             "blocks: [{seeds: 0, methods: dann}, {seeds: [0, 1], methods: [mstl, dann]}]",
             r"block 2 .*: run studio/parts/dann/labels-8/seed-0 is asked for twice, first in block 1",
@@ -129,17 +137,28 @@ def test_data_without_a_folder_is_left_out_and_counted(tmp_path):
 
 
 def test_filters_refuse_what_the_sweep_does_not_have(tmp_path):
-    sweep = read(tmp_path, "seeds: [0, 1]\nblocks: [{methods: [dann, {method: dann, steps: 9}]}]")
-    assert len(sweep_file.select(sweep, seeds=[1])) == 2
-    assert [c.seed for c in sweep_file.select(sweep, methods=["dann+steps=9"])] == [0, 1]
-    with pytest.raises(InputError, match="SEEDS 7: not in sweep some, which has 0, 1"):
-        sweep_file.select(sweep, seeds=[7])
-    with pytest.raises(InputError, match="METHODS mstl: not in sweep some"):
-        sweep_file.select(sweep, methods=["mstl"])
+    sweep = read(tmp_path, "seeds: [0, 1]\nblocks: [{labels: [4, 8], methods: [dann, dann+steps=9]}]")
+    assert len(sweep_file.select(sweep, {"seed": [1]})) == 4
+    variant = sweep_file.select(sweep, {"method": ["dann+steps=9"], "labels": [8]})
+    assert [(c.seed, c.steps, c.labels) for c in variant] == [(0, 9, 8), (1, 9, 8)]
+    for wanted, message in (
+        ({"seed": [7]}, "SEED 7: not in sweep some, which has 0, 1"),
+        ({"seed": ["0-2"]}, "SEED 0-2: not in sweep some"),
+        ({"method": ["mstl"]}, r"METHOD mstl: not in sweep some, which has dann, dann\+steps=9"),
+    ):
+        with pytest.raises(InputError, match=message):
+            sweep_file.select(sweep, wanted)
     with pytest.raises(InputError, match=r"SWEEP 'none': .* does not exist; choose from"):
-        sweep_plan.selected({"sweep": "none"})
-    with pytest.raises(InputError, match="DATA_DIR_CARPARTS nowhere is not a folder"):
-        sweep_plan.selected({"sweep": str(tmp_path / "some.yaml"), "data_dir_carparts": "nowhere"})
+        sweep_file.find("none")
+
+
+def test_parameters_given_replace_those_of_the_default_comparison():
+    options = Options(axes={"labels": [4, 8], "seed": [3], "method": ["oracle"]}, profile="tiny")
+    (sweep,) = run.chosen("reproduce", options)
+    assert sweep.runs == "runs-tiny" and sweep.notebook == "05_training"
+    assert [(c.labels, c.seed, c.method) for c in sweep.configs] == [(4, 3, "oracle"), (8, 3, "oracle")]
+    (elsewhere,) = run.chosen("reproduce", Options(axes={"data": ["carvana"]}))
+    assert {c.data for c in elsewhere.configs} == {"carvana"} and not elsewhere.skipped
 
 
 @pytest.mark.parametrize(
@@ -153,81 +172,82 @@ def test_the_sweeps_of_the_book_name_known_methods_and_no_run_twice(path):
 
 
 @pytest.fixture
-def plan(tmp_path, monkeypatch) -> sweep_plan.TaskPlan:
+def todo(tmp_path, monkeypatch) -> plan.Task:
     """A task of three runs on toy data, prepared."""
     monkeypatch.setattr(TrainConfig, "task", lambda self: toy_task(labels=self.labels))
     text = TINY.format(methods="[target_only, {method: dann, steps: 5}, {method: source_combine, steps: 5}]")
-    (plan,) = sweep_plan.prepare(sweep_plan.task_plans(read(tmp_path, text).configs))
-    return plan
+    (prepared,) = plan.prepare(plan.tasks_of(read(tmp_path, text).configs))
+    return prepared
+
+
+def test_what_a_worker_reads_is_the_task(todo):
+    assert plan.Task.read(todo.file(".json")) == todo
 
 
 @pytest.mark.trust(
     "faults", "In a sweep, a failing run is written down with its log and the next one begins."
 )
-def test_a_failing_run_is_written_down_and_the_next_ones_go_on(plan, capsys):
-    blocked = plan.configs[1].folder
+def test_a_failing_run_is_written_down_and_the_next_ones_go_on(todo, capsys):
+    blocked = todo.jobs[1].config.folder
     blocked.parent.mkdir(parents=True)
     blocked.write_text("in the way")
-    progress = SweepProgress(plan.configs, [plan], jobs=1)
-    assert sweep_task.work(plan) == 1
+    progress = Progress([todo], [todo], 1, "runs")
+    assert task.work(todo) == 1
     progress.close()
-    assert [sweep_plan.is_finished(c) for c in plan.configs] == [True, False, True]
+    assert [job.finished() for job in todo.jobs] == [True, False, True]
     (failure,) = progress.failures
-    assert failure.run == "studio/parts/dann+steps=5/labels-4/seed-0" and failure.log == plan.file(".log")
-    assert (progress.done, progress.total) == (3, 3)
-    assert not plan.finished()
+    assert failure.name == "studio/parts/dann+steps=5/labels-4/seed-0" and failure.log == todo.file(".log")
+    assert progress.done == len(progress.jobs) == 3
+    assert not todo.finished()
 
-    kept = [c.folder / "manifest.json" for c in plan.configs[::2]]
+    kept = [Path(job.target) for job in todo.jobs[::2]]
     before = [path.stat().st_mtime_ns for path in kept]
     blocked.unlink()
-    assert sweep_task.work(plan) == 0
+    assert task.work(todo) == 0
     assert [path.stat().st_mtime_ns for path in kept] == before
-    assert plan.finished() and sweep_plan.prepare([plan]) == []
+    assert todo.finished() and plan.prepare([todo]) == []
 
 
-def test_a_task_that_cannot_be_read_fails_all_its_runs_with_that_reason(plan, monkeypatch):
+def test_a_task_that_cannot_be_read_fails_all_its_runs_with_that_reason(todo, monkeypatch):
     def broken(self):
         raise InputError("images/a.png is damaged")
 
     monkeypatch.setattr(TrainConfig, "task", broken)
-    assert sweep_task.work(plan) == 3
-    entries = [json.loads(line) for line in plan.file(".jsonl").read_text().splitlines()]
-    assert [entry["error"] for entry in entries] == ["images/a.png is damaged"] * 3
+    assert task.work(todo) == 3
+    entries = [json.loads(line) for line in todo.file(".jsonl").read_text().splitlines()]
+    assert [e["error"] for e in entries if e["status"] != "begun"] == ["images/a.png is damaged"] * 3
 
 
-def test_a_run_made_with_other_settings_is_made_anew(plan):
-    config = plan.configs[2]
+def test_a_run_made_with_other_settings_is_made_anew(todo):
+    config = todo.jobs[2].config
     config.folder.mkdir(parents=True)
     (config.folder / "config.json").write_text(json.dumps({"settings": {"width": 99}}))
     (config.folder / "old").touch()
-    assert sweep_task.work(plan) == 0
-    assert sweep_plan.is_finished(config) and not (config.folder / "old").exists()
+    assert task.work(todo) == 0
+    assert plan.is_finished(config) and not (config.folder / "old").exists()
 
 
-def test_other_data_makes_a_task_unfinished(plan, monkeypatch):
-    sweep_task.work(plan)
-    assert plan.finished()
-    monkeypatch.setattr(sweep_plan, "content", lambda data, data_dir: "other")
-    assert not plan.finished()
+def test_other_data_makes_a_task_unfinished(todo):
+    task.work(todo)
+    assert todo.finished() and not replace(todo, key="of other data").finished()
 
 
 @pytest.mark.trust("equalities", "A run in a sweep's worker, after others, equals the same run on its own.")
-def test_runs_of_one_worker_equal_runs_on_their_own(plan, tmp_path):
+def test_runs_of_one_worker_equal_runs_on_their_own(todo, tmp_path):
     from mstl.run.train import train
 
-    sweep_task.work(plan)
-    last = plan.configs[-1]
-    parameters = {**vars(last), "out": str(tmp_path / "alone")}
-    alone = train(TrainConfig(**parameters))
+    task.work(todo)
+    last = todo.jobs[-1].config
+    alone = train(replace(last, out=str(tmp_path / "alone")))
     assert (alone / "images.csv").read_bytes() == (last.folder / "images.csv").read_bytes()
 
 
-def test_time_left_is_the_median_of_the_same_variant_or_of_all(tmp_path, plan, capsys):
-    progress = SweepProgress(plan.configs, [plan], jobs=1)
+def test_time_left_is_the_median_of_the_same_variant_or_of_all(todo, capsys):
+    progress = Progress([todo], [todo], 1, "runs")
     assert progress.seconds_left() is None
-    record = plan.file(".jsonl")
-    entry = {"run": sweep_plan.run_name(plan.configs[0]), "variant": "target_only", "status": "trained"}
-    record.write_text(json.dumps(entry | {"seconds": 8.0}) + '\n{"run": "half wri')
+    entry = {"job": todo.jobs[0].name, "kind": "target_only"}
+    lines = [entry | {"status": "begun"}, entry | {"status": "done", "seconds": 8.0}]
+    todo.file(".jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"job": "half wri')
     progress.update()
     assert progress.done == 1 and progress.seconds_left() == 16.0
     progress.seconds["dann+steps=5"] = [2.0, 3.0, 100.0]
@@ -235,22 +255,29 @@ def test_time_left_is_the_median_of_the_same_variant_or_of_all(tmp_path, plan, c
     assert [duration(s) for s in (40, 720, 7500)] == ["40 s", "12 min", "2 h 05 min"]
 
 
-def test_tables_hold_the_runs_of_the_sweeps_that_share_them_and_no_others(plan, tmp_path, capsys):
-    sweep_task.work(plan)
-    runs, tables = str(tmp_path / "runs"), tmp_path / "results"
-    first = TINY.format(methods="[target_only]") + "results: grid\n"
-    second = TINY.format(methods="[{method: dann, steps: 5}]") + "results: grid\n"
+def test_tables_hold_the_runs_of_the_sweeps_that_share_them_and_no_others(todo, tmp_path, capsys):
+    """A faulty sweep file beside them is named before the training and stops nothing."""
+    task.work(todo)
     (tmp_path / "some.yaml").unlink()
-    files = [write(tmp_path, first, "first.yaml"), write(tmp_path, second, "second.yaml")]
-    sweep_results.collect(files[:1], tables, out=runs)
-    table = results.load(tables / "grid", "studio", "runs")
+    first = write(tmp_path, TINY.format(methods="[target_only]") + "results: grid\n", "first.yaml")
+    write(tmp_path, TINY.format(methods="[dann+steps=5]") + "results: grid\n", "second.yaml")
+    write(tmp_path, "blocks: [", "bad.yaml")
+    options = Options(runs=str(tmp_path / "runs"), results=str(tmp_path / "results"))
+    sweeps = [sweep_file.read(first, {}, options.runs)]
+    run.write_tables(options, sweeps, run.neighbours(options, sweeps), missing=set())
+    table = results.load(tmp_path / "results" / "grid", "studio", "runs")
     assert sorted(table["method"]) == ["dann+steps=5", "target_only"]
-    assert "2 finished runs, 1 of no current sweep left out" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "2 finished runs, 1 of no current sweep left out" in said.out
+    assert said.err.count("\n") == 1 and "bad.yaml cannot be read as YAML" in said.err
+    name = todo.jobs[0].name  # failed on the data as it is now: what an earlier one left is no result
+    run.write_tables(options, sweeps, run.neighbours(options, sweeps), missing={name})
+    assert list(results.load(tmp_path / "results" / "grid", "studio", "runs")["method"]) == ["dann+steps=5"]
 
 
 def start(folder: Path, sweep: Path, *more: str) -> subprocess.Popen:
-    options = [f"--sweep={sweep}", f"--runs={folder / 'runs'}", f"--results={folder / 'results'}", "--jobs=1"]
-    command = [sys.executable, str(ROOT / "workflow/sweep.py"), *options, *more]
+    words = [f"sweep={sweep}", f"runs={folder / 'runs'}", f"results={folder / 'results'}", "jobs=1"]
+    command = [sys.executable, str(ROOT / "workflow/run.py"), "sweep", *words, *more]
     return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -282,7 +309,7 @@ def test_an_interrupted_sweep_goes_on_and_lists_what_failed(tmp_path):
     process = start(tmp_path, sweep)
     output, error = process.communicate(timeout=600)
     assert process.returncode == 1, error
-    assert "2 of 3 runs are finished" in output and f"{sweep_plan.run_name(third)}: FAILED" in output
+    assert "2 of 3 runs are finished" in output and f"{plan.run_name(third)}: FAILED" in output
     assert "log: " in output and "going on from step" in next(tmp_path.rglob("seed-0.log")).read_text()
     assert manifest.stat().st_mtime_ns == before
     cars = results.load(tmp_path / "results" / "some", "studio", "cars")

@@ -6,8 +6,10 @@ always gives the same file: ``python tools/pair.py notebooks/*.py`` changes only
 
 from __future__ import annotations
 
+import ast
 import sys
 from pathlib import Path
+from typing import Any
 
 import jupytext
 import nbformat
@@ -27,6 +29,18 @@ def read(path: Path) -> NotebookNode:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     return notebook
+
+
+def cells(path: Path) -> list[list[Any]]:
+    """Kind, source and metadata of each cell: what decides the outcome of executing it."""
+    return [[cell.cell_type, cell.source, cell.metadata] for cell in read(path).cells]
+
+
+def defaults(path: Path) -> dict[str, Any]:
+    """The parameters that a notebook declares, with their values."""
+    tagged = next((c for c in read(path).cells if "parameters" in c.metadata.get("tags", [])), None)
+    statements = ast.parse(tagged.source).body if tagged else ()
+    return {s.target.id: ast.literal_eval(s.value) for s in statements if isinstance(s, ast.AnnAssign)}
 
 
 def text(path: Path) -> str:

@@ -1,7 +1,4 @@
-"""Put prose and executed notebooks together and build the book, with every warning an error.
-
-python workflow/book.py            builds from the notebooks executed last
-"""
+"""Put prose and executed notebooks together and build the book, with every warning an error."""
 
 from __future__ import annotations
 
@@ -122,15 +119,3 @@ def _prune_mathjax(folder: Path) -> None:
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
-
-
-def main() -> int:
-    """Build from what is executed for the data named on the command line (studio)."""
-    data = sys.argv[1] if len(sys.argv) > 1 else "studio"
-    config = yaml.safe_load((ROOT / "workflow/config.yaml").read_text())
-    folder = ROOT / "_build/notebooks" / data
-    return build({page: folder / page / f"{page}.ipynb" for page in config["pages"]})
-
-
-if __name__ == "__main__":
-    sys.exit(main())

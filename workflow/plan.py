@@ -1,201 +1,178 @@
-"""What has to be computed: the training runs of the grid and the executed pages of the book.
+"""What has to be done: jobs (a run, by itself or as a notebook, or a page of the book) and tasks of them.
 
-Every notebook gets a key: a hash of its text, its parameters, the package and the data. The key lies in a
-small file that changes only when one of them does, and that file is what Snakemake watches. So a finished
-run is reused exactly as long as it would come out the same.
+A *task* is what one worker does. The runs of a sweep that share data, setting, labels and seed are one task,
+so that the data is read once for all methods; a notebook is a task of its own. Its files are
+
+    .json     key and jobs, for the worker
+    .jsonl    what became of each job, line by line
+    .log      what the worker prints
+    .done     the key it was begun with, once every job is finished
+
+The *key* is a hash of what its result depends on besides the code of a run, which `is_finished` compares:
+the content of the data, and the cells of the notebook. So a finished task is kept exactly as long as it would
+come out the same.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
 import pair
-from mstl.methods.catalogue import entry
-from mstl.run.config import PROFILES, TrainConfig
-from mstl.run.provenance import training_code
+from mstl.data.files import files_fingerprint
+from mstl.run import provenance
+from mstl.run.config import TrainConfig
 from mstl.system.errors import InputError
 
 NOTEBOOKS = Path("notebooks")
-PACKAGE = Path("mstl")
-EXECUTED = Path("_build/notebooks")
-TRUST, BENCH = "trust", "bench"  # folders of what tests and benchmarks found, beside those of results
-DATA_FILES = {".jpg", ".jpeg", ".png", ".gif", ".csv", ".json", ".sha256"}
+TASKS = ".tasks"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook to execute.
+    """A run or a page.
 
     Attributes:
-        name: short name for messages, and the path of the result below its folder.
-        source: the notebook's ``.py`` file.
-        target: the executed notebook.
-        parameters: for its parameters cell.
-        key_file: file that holds the key.
-        steps: updates expected, for messages.
+        name: for messages, and of a run its folder below that of all runs.
+        target: the file that is there once it is finished.
+        config: of a run.
+        notebook: to execute; None trains without one.
+        parameters: of the notebook.
     """
 
     name: str
-    source: Path
-    target: Path
-    parameters: dict[str, Any]
-    key_file: Path
-    steps: int | None = None
+    target: str
+    config: TrainConfig | None = None
+    notebook: str | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """Jobs of one kind take about equally long."""
+        return self.config.variant if self.config else self.name
 
     def finished(self) -> bool:
-        """Whether a complete result with the wanted key is there."""
-        begun = self.target.parent / "key.txt"
-        return self.target.exists() and begun.exists() and begun.read_text() == self.key_file.read_text()
+        """Whether its result is there, and made by this code."""
+        return Path(self.target).exists() and (self.config is None or is_finished(self.config))
 
 
 @dataclass(frozen=True)
-class Plan:
-    """All training runs and pages of one configuration."""
+class Task:
+    """What one worker does.
 
-    runs: dict[str, Job] = field(default_factory=dict)
-    pages: dict[str, Job] = field(default_factory=dict)
-    folder: Path = Path("runs")
-    results: Path = Path("results")
-    shown: str | None = None  # the run whose notebook is the book's training page
-
-
-def make_plan(config: dict[str, Any]) -> Plan:
-    """The plan of a configuration (workflow/config.yaml with what the command line replaced).
-
-    Raises:
-        InputError: a name in the grid is unknown or a folder is missing.
+    Attributes:
+        stem: its files without their ending.
+        key: what its result depends on.
+        jobs: in order.
+        timeout: seconds for one cell of a notebook.
     """
-    data, profile, data_dir = str(config["data"]), str(config["profile"]), config.get("data_dir") or None
-    if profile not in PROFILES:
-        raise InputError(f"PROFILE {profile!r} is unknown; choose from {', '.join(PROFILES)}")
-    if data_dir and not Path(data_dir).is_dir():
-        raise InputError(f"DATA_DIR {data_dir} is not a folder; name the folder that holds the data")
-    folder = Path(config.get("runs") or ("runs" if profile == "quick" else f"runs-{profile}"))
-    results = Path(config["results"]) / data
-    code = {
-        path.relative_to(PACKAGE).as_posix(): _digest(path.read_bytes()) for path in PACKAGE.rglob("*.py")
-    }
-    content = data_fingerprint(data, data_dir)
-    training = NOTEBOOKS / f"{config['training']}.py"
 
-    deciding = {method: training_code(entry(method).location, PACKAGE) for method in config["methods"]}
+    stem: str
+    key: str
+    jobs: tuple[Job, ...]
+    timeout: int = 21600
 
-    runs: dict[str, Job] = {}
-    # `snakemake --config "seeds=[0,1]"` hands over text.
-    axes = [config["recipes"], map(int, config["sources"]), config["methods"]]
-    axes += [map(int, config["labels"]), map(int, config["seeds"])]
-    for recipe, sources, method, labels, seed in itertools.product(*axes):
-        parameters = dict(
-            data=data,
-            recipe=recipe,
-            sources=sources,
-            method=method,
-            labels=labels,
-            seed=seed,
-            profile=profile,
-        )
-        below = TrainConfig(**parameters, out="").folder
-        parameters |= {"data_dir": _from_notebooks(data_dir), "out": _from_notebooks(folder)}
-        key_file = folder / ".keys" / f"{below}.txt"
-        words = _words(training, parameters, omit=("data_dir", "out"))
-        write_key(key_file, words, deciding[method], content)
-        runs[str(below)] = Job(
-            str(below),
-            training,
-            folder / below / "notebook.ipynb",
-            parameters,
-            key_file,
-            PROFILES[profile].steps,
-        )
+    def file(self, suffix: str) -> Path:
+        """One of the task's files."""
+        return Path(f"{self.stem}{suffix}")
 
-    shown = next(iter(runs), None) if config["train"] else _finished_run(runs)
-    pages: dict[str, Job] = {}
-    embedded = data_fingerprint("studio", None)  # what every page may show
-    for page in config["pages"]:
-        source = NOTEBOOKS / f"{page}.py"
-        parameters = {}
-        tables: list[str] = []
-        if page in config["draws_results"]:
-            parameters = {"data": data}
-            # The tables about to be made are inputs of the rule; those of other data lie there already.
-            kept = [f for f in results.parent.glob("*/*.csv") if not config["train"] or f.parent != results]
-            tables = _digests(f for f in kept if f.parent.name not in (TRUST, BENCH))
-        if page in config["draws_grid"]:
-            # Tables, and beside them the pictures of a diagnosis.
-            tables = _digests(f for f in (results.parent / "grid").rglob("*") if f.is_file())
-            if (results.parent / "grid" / data / "runs.csv").exists():  # else the page's own default
-                parameters = {"data": data}
-        if page in config["draws_trust"]:
-            tables = _digests((results.parent / TRUST).glob("*.csv"))
-        if page in config["draws_bench"]:
-            tables = _digests((results.parent / BENCH).glob("*.csv"))
-        if page == config["training"]:
-            parameters["train"] = False
-        target = EXECUTED / data / page / f"{page}.ipynb"
-        key_file = EXECUTED / data / ".keys" / f"{page}.txt"
-        write_key(key_file, _words(source, parameters), code, embedded, tables)
-        pages[page] = Job(page, source, target, parameters, key_file)
-    return Plan(runs, pages, folder, results, shown)
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        done = self.file(".done")
+        return done.exists() and done.read_text().strip() == self.key and all(j.finished() for j in self.jobs)
+
+    def write(self) -> None:
+        """Write what the worker reads; what an earlier one wrote goes."""
+        self.file(".json").parent.mkdir(parents=True, exist_ok=True)
+        self.file(".json").write_text(json.dumps(asdict(self), indent=1) + "\n")
+        self.file(".done").unlink(missing_ok=True)
+        self.file(".jsonl").unlink(missing_ok=True)
+
+    @staticmethod
+    def read(path: Path) -> Task:
+        """The task that `write` wrote to ``path``."""
+        task = json.loads(path.read_text(encoding="utf-8"))
+        jobs = [j | {"config": j["config"] and TrainConfig(**j["config"])} for j in task.pop("jobs")]
+        return Task(**task, jobs=tuple(Job(**job) for job in jobs))
 
 
-def data_fingerprint(data: str, data_dir: str | None) -> str:
-    """Hash of names and contents of the data's files; of its name alone where it is fetched on first use."""
-    if data_dir is None and data == "studio":
-        embedded = Path("data/studio.zip")
-        return _digest(embedded.read_bytes()) if embedded.exists() else data
-    if data_dir is None:
-        return data
-    digest = hashlib.blake2b(digest_size=16)
-    for path in _files(Path(data_dir)):
-        digest.update(os.fsencode(path.relative_to(data_dir)) + b"\0")
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "blake2b").digest())
-    return digest.hexdigest()
+def tasks_of(configs: Iterable[TrainConfig], notebook: str | None = None, timeout: int = 21600) -> list[Task]:
+    """The tasks of some runs, in the order of each one's first run."""
+    together: dict[tuple[str, str], list[Job]] = {}
+    source = notebook and NOTEBOOKS / f"{notebook}.py"
+    if source and not source.exists():
+        raise InputError(f"{source} is missing; a sweep names a notebook by its name without .py")
+    declared, cells = (pair.defaults(source), digest(pair.cells(source))) if source else ({}, "")
+    for c in configs:
+        name = f"{c.data}/{c.setting}/labels-{c.labels}/seed-{c.seed}"
+        job = Job(run_name(c), str(c.folder / "manifest.json"), c)
+        if source:
+            name = run_name(c)
+            job = Job(name, str(c.folder / "notebook.ipynb"), c, str(source), _for_notebook(c, declared))
+        together.setdefault((f"{c.out}/{TASKS}/{name}", content(c.data, c.data_dir, c.out)), []).append(job)
+    return [Task(stem, digest(key, cells), tuple(jobs), timeout) for (stem, key), jobs in together.items()]
 
 
-def write_key(path: Path, *parts: Any) -> None:
-    """Write the hash of ``parts``, unless the file holds it already: its time of change then stays."""
-    key = _digest(json.dumps(parts, sort_keys=True).encode())
-    if not path.exists() or path.read_text().strip() != key:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(key + "\n")
+def prepare(tasks: Iterable[Task]) -> list[Task]:
+    """Write what the workers of unfinished tasks read, and return those tasks."""
+    pending = [task for task in tasks if not task.finished()]
+    for task in pending:
+        task.write()
+    return pending
 
 
-def _words(source: Path, parameters: dict[str, Any], omit: Iterable[str] = ()) -> list[Any]:
-    """The notebook's cells and its parameters, less those that only say where files lie."""
-    if not source.exists():
-        raise InputError(f"{source} is missing")
-    cells = [[cell.cell_type, cell.source, cell.metadata] for cell in pair.read(source).cells]
-    return [cells, {name: value for name, value in parameters.items() if name not in omit}]
+def is_finished(config: TrainConfig) -> bool:
+    """Whether the run is there with these settings, made by this code."""
+    try:
+        manifest = json.loads((config.folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return manifest.get("settings") == config.settings() and manifest.get("source_fingerprint") == code(
+        config.method
+    )
 
 
-def _finished_run(runs: dict[str, Job]) -> str | None:
-    return next((name for name, job in runs.items() if job.finished()), None)
+def run_name(config: TrainConfig) -> str:
+    """The run's folder below the folder of all runs."""
+    return config.folder.relative_to(config.out).as_posix()
 
 
-def _from_notebooks(path: str | Path | None) -> str | None:
-    """A path as the kernel sees it, which works in notebooks/; an absolute one stays."""
-    if path is None or Path(path).is_absolute():
-        return path and str(path)
-    return Path(os.path.relpath(path, NOTEBOOKS)).as_posix()
+@cache
+def code(method: str) -> str:
+    """Fingerprint of the code that decides a method's numbers."""
+    from mstl import methods  # torch: two seconds that reading a sweep file does not need
+
+    return provenance.source_fingerprint(methods.find(method))
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in DATA_FILES and p.is_file())
+@cache
+def content(data: str, data_dir: str | None, out: str | None = None) -> str:
+    """Fingerprint of the data's files and of the code that reads them; computed once a process."""
+    readers = [file.read_bytes() for file in sorted((provenance.PACKAGE / "data").rglob("*.py"))]
+    return digest(files_fingerprint(data, data_dir, out), *map(digest, readers))
 
 
-def _digests(files: Iterable[Path]) -> list[str]:
-    return [_digest(file.read_bytes()) for file in sorted(files)]
+def digest(*parts: Any) -> str:
+    """32 hexadecimal digits of bytes or of whatever JSON can hold."""
+    text = b"\0".join(p if isinstance(p, bytes) else json.dumps(p, sort_keys=True).encode() for p in parts)
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+def _for_notebook(config: TrainConfig, declared: Collection[str]) -> dict[str, Any]:
+    """The run's parameters that the notebook declares, and whatever else is not the default.
+
+    Paths are as the kernel sees them, which works in notebooks/.
+    """
+    given, default = asdict(config), asdict(TrainConfig())
+    for name in ("data_dir", "out"):
+        path = given[name]
+        given[name] = path if path is None or Path(path).is_absolute() else os.path.relpath(path, NOTEBOOKS)
+    return {name: value for name, value in given.items() if name in declared or value != default[name]}

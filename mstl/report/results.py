@@ -30,8 +30,8 @@ TEXT = dict.fromkeys(("commit", "data_fingerprint"), str)
 RUN_KEYS = ["data", "recipe", "sources", "method", "labels", "seed", "profile"]
 
 
-def collect(runs: str = "runs", out: str = "results") -> list[Path]:
-    """Gather every finished run below ``runs`` into ``<out>/<data>/{runs,images,curves}.csv``.
+def collect(runs: str = "runs", out: str = "results", wanted: Collection[str] | None = None) -> list[Path]:
+    """Gather the finished runs below ``runs`` into ``<out>/<data>/{runs,images,curves}.csv``.
 
     * ``runs.csv``: one row a run, its scores and where they came from, and what its recipe and method are put
       together from (`name_columns`).
@@ -40,13 +40,19 @@ def collect(runs: str = "runs", out: str = "results") -> list[Path]:
 
     Runs without a manifest are unfinished and left out; the count is printed.
 
+    Args:
+        runs: folder of all runs.
+        out: folder of the tables.
+        wanted: as of `collect_compact`.
+
     Returns:
         The files written.
 
     Raises:
         InputError: no finished run, or a run folder that cannot be read.
     """
-    read = [_read_run(folder) for folder in _finished(runs)]
+    found, chosen = _chosen(runs, wanted)
+    read = [_read_run(folder) for folder in chosen]
     written = []
     for data in sorted({run["data"] for run, _, _ in read}):
         chosen = [entry for entry in read if entry[0]["data"] == data]
@@ -57,7 +63,7 @@ def collect(runs: str = "runs", out: str = "results") -> list[Path]:
             "curves": _stack(keys, [curves for _, _, curves in chosen]),
         }
         written += _write(tables, Path(out) / data, "%.5g")
-    print(f"{len(read)} finished runs{_left_out(_unfinished(runs), 'unfinished')}", flush=True)
+    _say_left_out(runs, found, chosen)
     return written
 
 
@@ -82,10 +88,7 @@ def collect_compact(
     Raises:
         InputError: no finished run, or a run folder that cannot be read.
     """
-    found = _finished(runs)
-    chosen = [f for f in found if wanted is None or f.relative_to(runs).as_posix() in wanted]
-    if not chosen:
-        raise InputError(f"none of the {len(found)} finished runs below {runs} belongs to the sweep")
+    found, chosen = _chosen(runs, wanted)
     by_data: dict[str, list[tuple]] = {}
     for folder in progress(chosen, len(chosen), "Reading runs"):
         entry = _read_run(folder)
@@ -99,9 +102,7 @@ def collect_compact(
             "curves": _stack(keys, [curves for _, _, curves in entries]),
         }
         written += _write(tables, Path(out) / data, "%.4g")
-    notes = _left_out(_unfinished(runs), "unfinished")
-    notes += _left_out(len(found) - len(chosen), "of no current sweep")
-    print(f"{len(chosen)} finished runs{notes}", flush=True)
+    _say_left_out(runs, found, chosen)
     return written
 
 
@@ -180,6 +181,21 @@ def _finished(runs: str) -> list[Path]:
             f"no finished run below {runs}; train one with `python -m mstl train` or `make reproduce`"
         )
     return folders
+
+
+def _chosen(runs: str, wanted: Collection[str] | None) -> tuple[list[Path], list[Path]]:
+    """Folders of all finished runs, and of those that are wanted."""
+    found = _finished(runs)
+    chosen = [f for f in found if wanted is None or f.relative_to(runs).as_posix() in wanted]
+    if not chosen:
+        raise InputError(f"none of the {len(found)} finished runs below {runs} belongs to the sweep")
+    return found, chosen
+
+
+def _say_left_out(runs: str, found: list[Path], chosen: list[Path]) -> None:
+    notes = _left_out(_unfinished(runs), "unfinished")
+    notes += _left_out(len(found) - len(chosen), "of no current sweep")
+    print(f"{len(chosen)} finished runs{notes}", flush=True)
 
 
 def _unfinished(runs: str) -> int:

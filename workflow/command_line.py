@@ -1,0 +1,120 @@
+"""What the command line asks for: words ``name=value``, as make hands on those that it was given.
+
+    make reproduce RUN='labels=4,8 seeds=0,1 methods=mstl,oracle'      make sweep SWEEP=main SEEDS=5,6
+    python workflow/run.py reproduce labels=4,8 seeds=0,1              python workflow/run.py sweep seeds=5,6
+
+A parameter of `TrainConfig` goes by its own name (or its plural): `sweep_file.axis`; nobody here lists them.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import sweep_file
+from mstl.system.errors import InputError
+
+WHOLE = ("overrides", "without")  # texts in which commas or spaces have a meaning of their own
+
+
+@dataclass
+class Options:
+    """The words of a command line, read.
+
+    Attributes:
+        axes: parameter of `TrainConfig` -> its values.
+        data_dirs: data -> its folder.
+        data_dir: folder of the one data set that is asked for.
+        profile: of all runs, if not the sweep's own.
+        sweep: names in ``workflow/sweeps``, or .yaml files.
+        runs: folder of all runs.
+        results: folder of the tables of all sweeps.
+        jobs: processes at the same time.
+        cluster: where Snakemake lets them work, a folder in ``workflow/profiles`` or any.
+        timeout: seconds for one cell of a notebook.
+        dry_run: 1 only says what there is to do.
+    """
+
+    axes: dict[str, list] = field(default_factory=dict)
+    data_dirs: dict[str, str] = field(default_factory=dict)
+    data_dir: str = ""
+    profile: str = ""
+    sweep: str = "main"
+    runs: str = ""
+    results: str = "results"
+    jobs: int = min(8, os.cpu_count() or 1)
+    cluster: str = "default"
+    timeout: int = 21600
+    dry_run: int = 0
+
+
+NAMES = [f.name for f in fields(Options) if f.name not in ("axes", "data_dirs")]
+
+
+def parse(words: Iterable[str]) -> Options:
+    """Read ``name=value`` words; names in any case, an empty value is the default, ``~`` the home folder.
+
+    Raises:
+        InputError: a name that nothing here has, a value of another kind, a folder that does not exist.
+    """
+    options = Options()
+    _read(options, words)
+    if options.data_dir:
+        data = options.axes.get("data", [sweep_file.EMBEDDED])
+        if len(data) > 1:
+            raise InputError(f"DATA_DIR is of one data set; write DATA_DIR_{str(data[0]).upper()}=folder")
+        options.data_dirs[data[0]] = options.data_dir
+    for data, folder in options.data_dirs.items():
+        if not Path(folder).is_dir():
+            raise InputError(f"DATA_DIR {folder} of {data} is not a folder; name the one that holds the data")
+    for name, folder in (("RUNS", options.runs), ("RESULTS", options.results)):
+        if Path(folder).exists() and not Path(folder).is_dir():
+            raise InputError(f"{name} {folder} is a file; name a folder")
+    return options
+
+
+def _read(options: Options, words: Iterable[str]) -> None:
+    for word in words:
+        given, equals, value = word.partition("=")
+        name, value = given.lower().replace("-", "_"), value.strip()
+        if not equals:
+            raise InputError(f"{word!r} is not name=value, such as seeds=0,1")
+        if name == "run":
+            _read(options, _shell_words(value))
+        elif not value:
+            continue
+        elif name.startswith("data_dir_"):
+            options.data_dirs[name.removeprefix("data_dir_")] = str(Path(value).expanduser())
+        elif name in NAMES and isinstance(getattr(options, name), int):
+            if not value.isdecimal() or (name != "dry_run" and int(value) < 1):
+                raise InputError(f"{given} must be a whole number ≥ 1; got {value!r}")
+            setattr(options, name, int(value))
+        elif name in NAMES:
+            is_path = name in ("runs", "results", "data_dir")
+            setattr(options, name, str(Path(value).expanduser()) if is_path else value)
+        elif sweep_file.axis(name):
+            values = [value] if name in WHOLE else [scalar(v) for v in value.replace(",", " ").split()]
+            options.axes[sweep_file.axis(name)] = values
+        else:
+            known = ", ".join([*sweep_file.AXES, *NAMES])
+            raise InputError(f"no parameter is called {given}; there are {known}, and data_dir_<data>")
+
+
+def _shell_words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise InputError(f"RUN {text!r}: {error}") from None
+
+
+def scalar(text: str) -> int | float | str:
+    """A whole number or a number where the text is one, else the text."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,250 @@
+"""`make reproduce`, `make runs`, `make sweep`, `make book`: runs, tables, executed notebooks, the book.
+
+    python workflow/run.py reproduce labels=4,8 seeds=0,1
+    python workflow/run.py sweep sweep=main jobs=2
+
+Interrupt it whenever you like: finished runs are kept, a begun one resumes from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import yaml
+
+import book
+import command_line
+import pages
+import plan
+import sweep_file
+from command_line import Options
+from mstl.system.errors import InputError
+from mstl.system.locks import only_one
+from plan import Task
+from processes import obey_signals, stop
+from progress import Progress
+from sweep_file import Sweep
+
+ROOT = Path(__file__).resolve().parent.parent
+POLL = 1.0  # seconds between looks at what the workers have written
+TARGETS = ("reproduce", "runs", "book", "sweep")
+
+
+def main() -> int:
+    """Command line; returns the exit status."""
+    os.chdir(ROOT)
+    obey_signals()
+    start = time.monotonic()
+    try:
+        target, *words = sys.argv[1:] or [""]
+        if target not in TARGETS:
+            raise InputError(f"{target!r} is unknown; choose from {', '.join(TARGETS)}")
+        options = command_line.parse(words)
+        sweeps = chosen(target, options)
+        tasks = tasks_of(target, options, sweeps)
+        if options.dry_run:
+            print(overview(tasks))
+            return 0
+        status = train(options, sweeps, tasks) if target != "book" and tasks else 0
+        if status == 0 and target in ("reproduce", "book"):
+            status = make_book(options, tasks)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nInterrupted. Finished runs are kept; the same command goes on from here.", file=sys.stderr)
+        return 130
+    if status == 0:
+        print(f"Done in {(time.monotonic() - start) / 60:.1f} minutes.")
+    return status
+
+
+def chosen(target: str, options: Options) -> list[Sweep]:
+    """The sweeps asked for: the default comparison takes the parameters given, others keep their own."""
+    profile = {"profile": options.profile} if options.profile else {}
+    if target == "sweep":
+        paths = [sweep_file.find(name) for name in options.sweep.replace(",", " ").split()]
+        return [sweep_file.read(path, options.data_dirs, options.runs, profile) for path in paths]
+    data_dirs = dict.fromkeys(map(str, options.axes.get("data", ())), "") | options.data_dirs
+    return [sweep_file.read(sweep_file.find("reproduce"), data_dirs, options.runs, options.axes | profile)]
+
+
+def tasks_of(target: str, options: Options, sweeps: list[Sweep]) -> list[Task]:
+    """What there is to train; sweeps may share runs.
+
+    Raises:
+        InputError: a value that a sweep does not have, or runs in several folders.
+    """
+    runs: dict[str | None, dict] = {}
+    for sweep in sweeps:
+        for data, count in sweep.skipped.items():
+            folder = f"DATA_DIR_{data.upper()}"
+            print(f"{sweep.path.stem}: {count} runs on {data} are left out; name its folder with {folder}")
+        configs = sweep_file.select(sweep, options.axes if target == "sweep" else {})
+        runs.setdefault(sweep.notebook, {}).update({config.folder: config for config in configs})
+    if len({sweep.runs for sweep in sweeps}) > 1:
+        folders = ", ".join(sorted({sweep.runs for sweep in sweeps}))
+        raise InputError(f"sweeps of several profiles ({folders}); start one after the other")
+    return [
+        task
+        for notebook, configs in runs.items()
+        for task in plan.tasks_of(sorted(configs.values(), key=lambda c: c.seed), notebook, options.timeout)
+    ]
+
+
+def overview(tasks: list[Task]) -> str:
+    """One line a setting: its runs and how many of them are finished."""
+    runs, finished = Counter(), Counter()
+    variants: dict[str, set[str]] = {}
+    for task in tasks:
+        for job in task.jobs:
+            setting = f"{job.config.data}/{job.config.setting} labels {job.config.labels}"
+            runs[setting] += 1
+            finished[setting] += job.finished()
+            variants.setdefault(setting, set()).add(job.kind)
+    width = max(map(len, runs), default=0)
+    lines = [
+        f"{setting:<{width}}  {n:4} runs of {len(variants[setting])} methods, {finished[setting]} finished"
+        for setting, n in runs.items()
+    ]
+    return "\n".join([*lines, f"{'together':<{width}}  {runs.total():4} runs, {finished.total()} finished"])
+
+
+def train(options: Options, sweeps: list[Sweep], tasks: list[Task]) -> int:
+    """Train what is not finished and write the tables; returns the exit status."""
+    others = neighbours(options, sweeps)
+    print(f"Checking {sum(len(task.jobs) for task in tasks)} runs ...", flush=True)
+    for sweep in sweeps:
+        sweep_file.check(sweep)
+    folder = Path(sweeps[0].runs) / plan.TASKS
+    with alone(folder) as lock:
+        # One thread a notebook where there are as many notebooks as cores, more where there are fewer.
+        threads = max(1, options.jobs // len(tasks)) if tasks[0].jobs[0].notebook else 1
+        status, progress = work(options, tasks, folder, lock, threads, "runs")
+        write_tables(options, sweeps, others, progress.open | {f.name for f in progress.failures})
+    return status
+
+
+def write_tables(options: Options, sweeps: list[Sweep], others: list[Sweep], missing: set[str]) -> None:
+    """Write the tables of some sweeps: finished runs of all that share them, but those that are missing."""
+    from mstl.report.results import collect, collect_compact  # pandas, which a wrong word need not wait for
+
+    for name, runs in dict.fromkeys((sweep.results, sweep.runs) for sweep in sweeps):
+        sharing = [s for s in (*sweeps, *others) if (s.results, s.runs) == (name, runs)]
+        wanted = {plan.run_name(c) for s in sharing for c in s.configs} - missing
+        if any((Path(runs) / run / "manifest.json").exists() for run in wanted):
+            gather = collect if sharing[0].notebook else collect_compact
+            print(*gather(runs, str(Path(options.results) / name), wanted), sep="\n")
+
+
+def neighbours(options: Options, sweeps: list[Sweep]) -> list[Sweep]:
+    """The other sweeps in the same folders, which may share tables; a fault in one stops nothing."""
+    read, asked = [], {sweep.path for sweep in sweeps}
+    for path in sorted({p for sweep in sweeps for p in sweep.path.parent.glob("*.yaml")} - asked):
+        try:
+            read.append(sweep_file.read(path, out=options.runs))
+        except InputError as error:
+            print(f"warning: {error}; tables that it shares will be without its runs", file=sys.stderr)
+    return read
+
+
+def work(
+    options: Options, tasks: list[Task], folder: Path, lock: IO[str], threads: int, what: str
+) -> tuple[int, Progress]:
+    """Let Snakemake do what is not finished, and say how far it is; returns the exit status and that."""
+    named = Path("workflow/profiles") / options.cluster
+    cluster = named if named.is_dir() else Path(options.cluster).expanduser()
+    if not (cluster / "config.yaml").is_file():
+        raise InputError(
+            f"CLUSTER {options.cluster}: no {cluster}/config.yaml; choose a profile of Snakemake"
+        )
+    profile = yaml.safe_load((cluster / "config.yaml").read_text(encoding="utf-8"))
+    pending = plan.prepare(tasks)
+    progress = Progress(tasks, pending, profile.get("jobs", options.jobs), what)
+    status, log = 0, folder / "snakemake.log"
+    if pending:
+        settings = folder / "settings.json"
+        settings.write_text(json.dumps({"tasks": [task.stem for task in pending], "threads": threads}) + "\n")
+        command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--nolock"]
+        command += ["--workflow-profile", str(cluster), "--scheduler", "greedy"]
+        # On a cluster the profile's number of jobs counts, not the cores of this machine.
+        command += [] if "executor" in profile else ["--cores", str(options.jobs)]
+        command += ["--configfile", str(settings), "--", "everything"]
+        with log.open("w", encoding="utf-8") as file:
+            # In a group of its own, so that a signal can reach it and all its workers. The lock is handed
+            # down: it lives as long as Snakemake does, even if this process is killed.
+            process = subprocess.Popen(
+                command, stdout=file, stderr=file, process_group=0, pass_fds=(lock.fileno(),)
+            )
+        lock.seek(0)
+        lock.truncate()
+        lock.write(f"{process.pid}\n")
+        lock.flush()
+        try:
+            while process.poll() is None:
+                time.sleep(POLL)
+                progress.update()
+        except KeyboardInterrupt:
+            stop(process)
+            raise
+        finally:
+            progress.close()
+        status = process.returncode
+    return report(progress, status, log), progress
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[IO[str]]:
+    """The lock of a folder of tasks.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    try:
+        with only_one(folder / "lock", wait=False) as lock:
+            yield lock
+    except BlockingIOError:
+        holder = (folder / "lock").read_text().strip()
+        raise InputError(
+            f"another make is at work in {folder.parent}; wait for it, or stop it: kill -- -{holder}"
+        ) from None
+
+
+def report(progress: Progress, status: int, log: Path) -> int:
+    """Say how many jobs are finished, which failed and why; returns the exit status."""
+    failures = progress.failures
+    print(f"{progress.done - len(failures)} of {len(progress.jobs)} {progress.what} are finished.")
+    for failure in failures:
+        print(f"  {failure.name}: FAILED: {failure.error}\n    log: {failure.log}")
+    if failures:
+        print("The same command tries these again and keeps the others.")
+    elif status or progress.open:
+        tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
+        print(f"Snakemake ended with status {status} (log: {log}):", *tail, sep="\n  ", file=sys.stderr)
+    return 1 if failures or status or progress.open else 0
+
+
+def make_book(options: Options, tasks: list[Task]) -> int:
+    """Execute the pages that are stale and build the book; returns the exit status."""
+    data = str(options.axes.get("data", [sweep_file.EMBEDDED])[0])
+    runs = [job for task in tasks if task.finished() for job in task.jobs]
+    shown = next(iter(runs), None)
+    todo = pages.tasks_of(data, shown, options.timeout)
+    folder = pages.EXECUTED / data / plan.TASKS
+    with alone(folder) as lock:
+        pages.take(todo, shown)
+        status, _ = work(options, todo, folder, lock, 1, "pages")
+        return status or book.build({task.jobs[0].name: Path(task.jobs[0].target) for task in todo})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
