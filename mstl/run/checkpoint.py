@@ -1,17 +1,15 @@
-"""Checkpoints: written whole, read without unpickling, and checked before a run goes on from one."""
+"""Checkpoints: written whole, read without unpickling, and refused in one line where they do not fit."""
 
 from __future__ import annotations
 
-import math
+import contextlib
 import os
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from mstl.system.errors import InputError
 from mstl.system.files import replacing
@@ -25,16 +23,13 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def load_checkpoint(
-    path: Path, check: Callable[[dict[str, Any]], None] = lambda state: None
-) -> dict[str, Any]:
-    """Read a checkpoint without ever unpickling code; ``check`` may refuse it.
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint without ever unpickling code.
 
     Raises:
-        InputError: the file is damaged, holds more than tensors and plain values, or would grow in memory.
+        InputError: the file is damaged, or holds more than tensors and plain values.
     """
     try:
-        _check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds for a damaged or foreign file
         raise InputError(
@@ -42,103 +37,46 @@ def load_checkpoint(
         ) from error
     if not isinstance(state, dict):
         raise InputError(f"{path} is not a checkpoint of this package; delete it to train anew")
-    check(state)
     return state
 
 
-def _check_archive(path: Path) -> None:
-    """A ValueError for what torch has not written: no archive, or one that unpacks to more."""
-    if not path.is_file():
-        raise ValueError("no plain file")
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise ValueError("compressed")
-    if sum(member.file_size for member in members) > path.stat().st_size:
-        raise ValueError("members overlap")
+@contextlib.contextmanager
+def fitting(path: Path, whose: str) -> Iterator[None]:
+    """What strict loading says of a state of other names or shapes, as one line.
 
-
-def unfit(found: dict[str, Any], own: dict[str, Any], optimisers: list[Optimizer], steps: int) -> str | None:
-    """Why ``found`` is no state of a run of ``steps`` steps whose state is ``own``; None where it is one."""
-    expected = own | {part: _expected(part, found.get(part), own[part]) for part in ("losses", "rng")}
-    remembered = found.get("optimisers")
-    if isinstance(remembered, list):
-        # Parameters that no loss has reached yet have none.
-        expected["optimisers"] = [
-            {k: v for k, v in adam_state(optimiser).items() if isinstance(state, dict) and k in state}
-            for optimiser, state in zip(optimisers, remembered, strict=False)
-        ]
-        expected["optimisers"] += own["optimisers"][len(remembered) :]
-    problems = list(differences(found, expected))
-    if problems:
-        return ", ".join(problems[:3]) + (f" and {len(problems) - 3} more" if len(problems) > 3 else "")
-    if bad := impossible(found):
-        return f"{bad[0]} has values that are not finite or below zero"
-    if not 0 <= found["step"] <= steps or found["batches"] != own["batches"] | {"step": found["step"]}:
-        return f"step {found['step']} and the batches do not fit"
-    if not 0 <= found["seconds"] < math.inf or found["losses"]["count"] < 0:
-        return "seconds or losses.count are impossible"
+    Raises:
+        InputError: ``path`` is not a checkpoint of ``whose``.
+    """
     try:
-        torch.Generator().set_state(found["rng"]["cpu"])
-    except RuntimeError:
-        return "rng.cpu is no state of a random generator"
-    return None
+        yield
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path} is not a checkpoint of {whose}: {reason}; delete it to train anew"
+        ) from error
 
 
-def _expected(part: str, found: Any, own: dict[str, Any]) -> dict[str, Any]:
-    """A state's part whose size may differ from here and now: losses have names of the method's choice."""
-    if part == "losses":
-        sums = found.get("sums") if isinstance(found, dict) else None
-        names = sums if isinstance(sums, dict) else {}
-        return own | {"sums": {name: torch.zeros(()) for name in names if isinstance(name, str)}}
-    cuda = found.get("cuda") if isinstance(found, dict) else None
-    if isinstance(cuda, list) and (not cuda or not own["cuda"]):  # from a CPU to a GPU, or back
-        return own | {"cuda": [torch.empty_like(t) for t in cuda if isinstance(t, Tensor)]}
-    return own
+def check_finite(state: dict[str, Any]) -> None:
+    """Refuse values that are not finite, which no loading looks at.
+
+    Raises:
+        ValueError: names the first tensor that has one.
+    """
+    if bad := not_finite(state):
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise ValueError(f"{bad[0]} is not finite{more}")
 
 
-def differences(found: Any, own: Any, at: str = "") -> Iterator[str]:
-    """Where two nested states differ in keys, lengths, types, shapes or dtypes; their values may differ."""
-    if isinstance(own, Tensor):
-        if not isinstance(found, Tensor) or found.layout != torch.strided:
-            yield f"{at} is no tensor"
-        elif found.shape != own.shape or found.dtype != own.dtype:
-            yield f"{at} is {found.dtype} {tuple(found.shape)} instead of {own.dtype} {tuple(own.shape)}"
-    elif isinstance(own, dict) and isinstance(found, dict):
-        yield from (f"{_join(at, key)} is missing" for key in own.keys() - found.keys())
-        yield from (f"{_join(at, key)} is too much" for key in found.keys() - own.keys())
-        for key in own.keys() & found.keys():
-            yield from differences(found[key], own[key], _join(at, key))
-    elif isinstance(own, list) and isinstance(found, list):
-        if len(found) != len(own):
-            yield f"{at} has {len(found)} entries instead of {len(own)}"
-            return
-        for k, pair in enumerate(zip(found, own, strict=True)):
-            yield from differences(*pair, _join(at, k))
-    elif type(found) is not type(own):
-        wanted = "dict" if isinstance(own, dict) else type(own).__name__
-        yield f"{at} is {type(found).__name__} instead of {wanted}"
-
-
-def impossible(state: Any, at: str = "") -> list[str]:
-    """Names of tensors that no sound run leaves: with values that are not finite, or counts below zero."""
-    tensors = dict(_tensors(state, at))
+def not_finite(state: Any) -> list[str]:
+    """Names of the tensors in a nested state that hold a value that is not finite."""
+    tensors = {name: tensor for name, tensor in _tensors(state, "") if tensor.is_floating_point()}
     if not tensors:
         return []
     # One look at the device for all of them.
-    sound = [(t.isfinite() if t.is_floating_point() else t >= 0).all() for t in tensors.values()]
+    sound = [tensor.isfinite().all() for tensor in tensors.values()]
     device = next(reversed(sound)).device
     values = torch.stack([good.to(device) for good in sound]).tolist()
     return [name for name, good in zip(tensors, values, strict=True) if not good]
-
-
-def adam_state(optimiser: Optimizer) -> dict[int, dict[str, Tensor]]:
-    """What Adam and AdamW remember of every parameter: shapes and types for `differences`."""
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
-    return {
-        k: {"step": torch.zeros(()), "exp_avg": p.detach(), "exp_avg_sq": p.detach()}
-        for k, p in enumerate(parameters)
-    }
 
 
 def _tensors(state: Any, at: str) -> Iterator[tuple[str, Tensor]]:
@@ -147,8 +85,4 @@ def _tensors(state: Any, at: str) -> Iterator[tuple[str, Tensor]]:
     elif isinstance(state, dict | list):
         items = state.items() if isinstance(state, dict) else enumerate(state)
         for key, value in items:
-            yield from _tensors(value, _join(at, key))
-
-
-def _join(at: str, key: object) -> str:
-    return f"{at}.{key}" if at else str(key)
+            yield from _tensors(value, f"{at}.{key}" if at else str(key))

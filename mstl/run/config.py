@@ -197,7 +197,7 @@ class TrainConfig:
             # What the profile filled in is part of no name, but steps of the run's own are.
             given["steps"] = Variant.parse(settings["variant"]).steps
             config = cls(**given, data_dir=data_dir)
-            differing = [k for k, v in config.settings().items() if settings[k] != v]
+            differing = [k for k, v in config.settings().items() if settings.get(k, v) != v]
         except (LookupError, TypeError, AttributeError) as error:
             raise InputError(f"these are no settings of a run ({type(error).__name__}: {error})") from error
         if differing:

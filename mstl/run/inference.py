@@ -13,18 +13,17 @@ from torch.nn.functional import interpolate
 
 from mstl import methods
 from mstl.data.augment import to_float
-from mstl.data.readers.listing import enumerated, existing_folder, files_by_stem, plain_file
+from mstl.data.readers.listing import enumerated, existing_folder, files_by_stem
 from mstl.data.readers.pixels import lying, read_picture
-from mstl.data.store import REMARKS, check_working_size
+from mstl.data.store import REMARKS
 from mstl.methods.base import Method
-from mstl.run.checkpoint import differences, impossible, load_checkpoint
+from mstl.run.checkpoint import check_finite, fitting, load_checkpoint
+from mstl.run.config import TrainConfig
 from mstl.run.device import find_device
 from mstl.system.errors import InputError
 from mstl.system.files import check_writable, path_of, replacing
 from mstl.system.notes import note
 from mstl.system.progress import progress
-
-LONGEST_SIDE = 8192  # pixels at which a network can have been trained
 
 
 def load_method(folder: str | Path, device: torch.device | str = "cpu") -> Method:
@@ -49,20 +48,10 @@ def load_method(folder: str | Path, device: torch.device | str = "cpu") -> Metho
     if state.get("settings") != settings:
         raise InputError(f"{path} does not belong to {folder / 'manifest.json'}: their settings differ")
     weights = _weights(state, path)
-    if len(found["sources"]) > len(weights):  # each has a sub-network of its own, or shares one
-        raise InputError(f"{path} does not hold the weights of {len(found['sources'])} sources")
-    # First without memory: a manifest can ask for a network of any size, a file holds only so many weights.
-    try:
-        with torch.device("meta"):
-            expected = _built(found).state_dict()
-    except (RuntimeError, OverflowError) as error:  # more weights than can be counted
-        raise InputError(f"{path} does not hold the weights of {settings['method']} ({error})") from error
-    problems = list(differences(weights, expected)) or [f"{w} is not finite" for w in impossible(weights)]
-    if problems:
-        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
-        raise InputError(f"{path} does not hold the weights of {settings['method']}: {problems[0]}{more}")
     method = _built(found)
-    method.load_state_dict(weights)
+    with fitting(path, settings["method"]):
+        check_finite(weights)
+        method.load_state_dict(weights)
     return method.to(device).eval()
 
 
@@ -76,14 +65,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not path.exists():
         raise InputError(f"{folder} is not a finished run: {path.name} is missing; train it first")
     try:
-        found = json.loads(plain_file(path).read_text(encoding="utf-8"))
-        settings, sources = found["settings"], found["sources"]
-        kinds = {"method": str, "overrides": str, "labels": int, "width": int, "size": list}
-        wrong = [name for name, kind in kinds.items() if type(settings[name]) is not kind]
-        wrong += [] if isinstance(sources, list) and sources else ["sources"]
-        if wrong or settings["width"] < 1 or max(check_working_size(settings["size"])) > LONGEST_SIDE:
-            raise ValueError(", ".join(wrong) or "width or size")
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        TrainConfig.of(found["settings"])
+        if not isinstance(found["sources"], list) or not found["sources"]:
+            raise ValueError("sources")
+    except (ValueError, LookupError, TypeError) as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}, {error}); train it anew") from error
     return found
 

@@ -26,7 +26,7 @@ from mstl.measures.probe import probe_accuracy
 from mstl.nn import SOURCE, ramp
 from mstl.run import provenance
 from mstl.run.averaged import AveragedWeights
-from mstl.run.checkpoint import impossible, load_checkpoint, save_checkpoint, unfit
+from mstl.run.checkpoint import check_finite, fitting, load_checkpoint, not_finite, save_checkpoint
 from mstl.run.config import TrainConfig
 from mstl.run.device import find_device
 from mstl.run.distributed import Team, launch
@@ -302,7 +302,7 @@ class Trainer:
         """
         self.record.check(self.step)
         state = self.state()
-        if bad := impossible(state):
+        if bad := not_finite(state):
             more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
             raise InputError(f"weights not finite after step {self.step}: {bad[0]}{more}; {ADVICE}")
         if self.team.leads:
@@ -373,8 +373,7 @@ class Trainer:
         """Go on from the checkpoint at ``path`` if there is one and nothing that matters has changed.
 
         Raises:
-            InputError: the checkpoint is damaged, tampered with or of another configuration; the trainer is
-                as it was.
+            InputError: the checkpoint is damaged or of another configuration.
         """
         if not path.exists():
             return
@@ -384,21 +383,20 @@ class Trainer:
             if self.team.leads:
                 print(f"{path}: {', '.join(changed)} changed since it was written; training anew", flush=True)
             return
-        found = {key: value for key, value in state.items() if key not in identity}
-        if reason := unfit(found, self.state(), self.optimisers, self.config.profiled("steps")):
-            raise InputError(f"{path} is not a checkpoint of this run: {reason}; delete it to train anew")
-        self.batches.load_state_dict(state["batches"])
-        self.method.load_state_dict(state["method"])
-        if self.averaged is not None:
-            self.averaged.load_state_dict(state["averaged"])
-        for optimiser, own in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(optimiser.state_dict() | {"state": own})
-        self.fabric.strategy.precision.load_state_dict(state["scaler"])
-        self.record.load_state_dict(state["losses"], self.fabric.device)
-        torch.set_rng_state(state["rng"]["cpu"])
-        if self.fabric.device.type == "cuda" and state["rng"]["cuda"]:
-            torch.cuda.set_rng_state(state["rng"]["cuda"][0], self.fabric.device)
-        self.step, self.seconds = state["step"], state["seconds"]
+        with fitting(path, "this run"):
+            check_finite(state)
+            self.batches.load_state_dict(state["batches"])
+            self.method.load_state_dict(state["method"])
+            if self.averaged is not None:
+                self.averaged.load_state_dict(state["averaged"])
+            for optimiser, own in zip(self.optimisers, state["optimisers"], strict=True):
+                optimiser.load_state_dict(optimiser.state_dict() | {"state": own})
+            self.fabric.strategy.precision.load_state_dict(state["scaler"])
+            self.record.load_state_dict(state["losses"], self.fabric.device)
+            torch.set_rng_state(state["rng"]["cpu"])
+            if self.fabric.device.type == "cuda" and state["rng"]["cuda"]:
+                torch.cuda.set_rng_state(state["rng"]["cuda"][0], self.fabric.device)
+            self.step, self.seconds = state["step"], state["seconds"]
         if self.team.leads:
             print(f"{path}: going on from step {self.step}", flush=True)
 
