@@ -142,17 +142,13 @@ TAMPERED = {
 }
 
 
-@pytest.mark.trust(
-    "hostile input", "a checkpoint with other names or shapes, or with values that are not finite, is refused"
-)
+@pytest.mark.trust("hostile input", "a checkpoint with other names, shapes or values is refused")
 @pytest.mark.parametrize("kind", TAMPERED)
 def test_a_tampered_checkpoint_is_refused_by_predict(run, kind):
     folder, _ = run
     load_method(folder)
     change(folder, TAMPERED[kind])
-    with pytest.raises(
-        InputError, match=r"checkpoint\.pt (does not|holds no|is not a checkpoint of dann)"
-    ) as error:
+    with pytest.raises(InputError, match=r"checkpoint\.pt (does not|holds no|is not a check)") as error:
         load_method(folder)
     assert "\n" not in str(error.value)
 

@@ -131,10 +131,10 @@ def predict_folder(run: str, images: str, out: str, device: str = "cpu") -> list
         with torch.no_grad():
             logits = interpolate(method.predict(batch).float(), picture.full[::-1], mode="bilinear")
         mask = Image.fromarray((logits[0, 0] > 0).cpu().numpy().astype("uint8") * 255)
-        with replacing(to / f"{stem}.png") as temporary:
+        with replacing(to / f"{file.stem}.png") as temporary:
             stored, exif = lying(mask, picture.orientation)
             stored.save(temporary, format="PNG", exif=exif)
-        written.append(to / f"{stem}.png")
+        written.append(to / f"{file.stem}.png")
     if dim:
         note(f"{images}: {len(dim)} of {len(files)} images {REMARKS['dim']}: {enumerated(dim)}")
     return written
