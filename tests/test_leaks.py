@@ -123,8 +123,10 @@ def test_groups_of_one_name_in_a_source_and_the_target_are_said(own, capsys):
     assert "source 'two' and the target both have groups called c, d; if those are the same objects" in line
 
 
-@pytest.mark.parametrize("table", ["groups.csv", "Groups.csv", "GROUPS.CSV"])
-@pytest.mark.parametrize("header", ["name,group", "name, group", " name ,group "])
+@pytest.mark.parametrize(
+    "table, header",
+    [("groups.csv", "name, group"), ("Groups.csv", " name ,group "), ("GROUPS.CSV", "\ufeffname,group")],
+)
 def test_a_group_is_one_group_however_it_is_written(own, table, header):
     names = [file.stem for file in sorted((own / "target/images").iterdir())]
     spelt = ("é l", " é l", "é l ", unicodedata.normalize("NFD", "é l"), "é  l", "\u00a0é l")
