@@ -23,7 +23,7 @@ def files_fingerprint(data: str, data_dir: str | None, besides: str | None = Non
     """
     found = hashlib.blake2b(data.encode(), digest_size=16)
     folder = data_dir or (os.environ.get("MSTL_STUDIO") if data == "studio" else None)
-    place = Path(folder) if folder else CLONE / "data"
+    place = Path(folder).expanduser() if folder else CLONE / "data"
     paths = _below(place, besides) if folder else place.glob(f"{data}.zip")
     for path in paths:
         found.update(os.fsencode(path.relative_to(place)) + b"\0")

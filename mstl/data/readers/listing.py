@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import stat
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +62,6 @@ class Listing:
 
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
-TABLE_SUFFIXES = (".csv", ".json")
 CLUTTER = ("thumbs.db", "desktop.ini", "__macosx")  # what systems leave; names that begin with a dot, too
 VIEW = re.compile("0{0,9}([1-9]|1[0-6])")
 LARGEST = 2**30  # bytes of one file; the largest photograph and the longest table have less
@@ -154,30 +153,6 @@ def note_left_out(folder: object, files: Iterable[Path], why: str) -> None:
     ]
     if names:
         note(f"{folder}: left out {enumerated(names)}; {why}")
-
-
-def data_files(folder: str | Path) -> list[Path]:
-    """Every file below ``folder`` that a reader may read, symbolic links followed, in order of their paths.
-
-    Hash their names and contents to know whether data have changed in any way.
-
-    Raises:
-        InputError: a folder is missing or cannot be read.
-    """
-    return sorted(_files_below(existing_folder(folder, "a folder of data"), frozenset()))
-
-
-def _files_below(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
-    here = folder.resolve()
-    if here in above:  # a link leads back up
-        return
-    for path in existing_folder(folder, "a folder of data").iterdir():
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            yield from _files_below(path, above | {here})
-        elif path.suffix.lower() in (*IMAGE_SUFFIXES, *TABLE_SUFFIXES) and path.is_file():
-            yield path
 
 
 def view_number(text: str) -> int:
