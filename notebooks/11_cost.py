@@ -168,7 +168,7 @@ plt.show()
 # %% [markdown]
 # ## What this page does not show
 #
-# * A GPU. The code chooses precision, memory layout and optimiser for one, but a number that nobody measured is not here. `make bench` on a machine with a GPU makes these tables for it.
+# * A GPU: that is {doc}`12_gpu`.
 # * Another framework. Both peers are PyTorch, as the code of this field is.
 # * That a ratio holds on your machine. Slow disks favour us, many cores favour the advised loop.
 #
@@ -205,4 +205,4 @@ speed.commands(rows)
 # With as many cores as it likes it would be compared with another machine. The question is what to do with the cores that are there; free ones could serve a second run of ours, too.
 # ```
 #
-# **Next:** {doc}`../book/howto/own-method`
+# **Next:** {doc}`12_gpu`

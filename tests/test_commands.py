@@ -32,6 +32,7 @@ KINDS = (
     "make ",
     "python -m mstl ",
     "python benchmarks",
+    "bash workflow/gpu/bare.sh ",
 )
 
 
@@ -128,6 +129,14 @@ def test_benchmarks(command):
     """Up to the check of the arguments, which comes before --help."""
     line = [sys.executable, *shlex.split(command)[1:], "--help"]
     subprocess.run(line, cwd=ROOT, check=True, capture_output=True)
+
+
+def test_a_bare_gpu_machine(place):
+    """Up to the check of the arguments; `test_gpu_command` has the steps themselves."""
+    (command,) = (c for c in COMMANDS if c.startswith("bash workflow/gpu/bare.sh "))
+    line = f"PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH {command} --help"
+    ended = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0 and "--minutes" in ended.stdout, ended.stderr
 
 
 def test_the_pipeline_of_the_page_leaves_its_run_in_the_clone(place, monkeypatch):

@@ -6,7 +6,8 @@ cd "$(dirname "$0")/../.."
 out=${1:?name the folder of the tables}
 shift
 site=$(mktemp -d)
-python3 -m pip install --quiet --no-index --no-deps --no-compile --target "$site" .gpu/wheels/*.whl
+# Without wheels the image has all that is needed.
+[ ! -d .gpu/wheels ] || python3 -m pip install --quiet --no-index --no-deps --no-compile --target "$site" .gpu/wheels/*.whl
 export PYTHONPATH="$site" MSTL_CACHE="$site/cache"
 photographs=()
 [ ! -d .gpu/carparts ] || photographs=(--carparts .gpu/carparts)
