@@ -32,10 +32,11 @@ if importlib.util.find_spec("mstl") is None:
 
 # %%
 import matplotlib.pyplot as plt
+import pandas as pd
 from IPython.display import Markdown, display
 
 from mstl.report import plots, results
-from mstl.report.bootstrap import paired_difference
+from mstl.report.comparisons import comparisons
 
 plots.style()
 
@@ -70,8 +71,12 @@ plt.show()
 # learning from *all* target masks is that room. Where it is small, a few labelled images have gone a long way already.
 
 # %%
-ours = [method for method in ("mstl_plus", "mstl") if method in set(images["method"])]
-Markdown("\n".join(f"* {results.headroom(images, method)}" for method in ours))
+lines = [
+    f"* {name + ': ' if name else ''}{results.headroom(scores, method)}"
+    for name, scores in comparisons(images).items()
+    for method in results.ours(scores["method"]) or ["mstl"]
+]
+Markdown("\n".join(lines))
 
 # %% [markdown]
 # ## Are they better than the references?
@@ -80,31 +85,18 @@ Markdown("\n".join(f"* {results.headroom(images, method)}" for method in ours))
 # makes a picture easy or hard cancels. The interval below is that of the mean paired difference. MSTL-plus is compared
 # with MSTL, too.
 
-# %%
-scores = dict(tuple(images.groupby("method")))
-references = [m for m in plots.order(images["method"]) if m not in ours]
-pairs = {method: [*ours[place + 1 :], *references] for place, method in enumerate(ours)}
-differences = {
-    method: {other: paired_difference(scores[method], scores[other]) for other in others}
-    for method, others in pairs.items()
-}
-
 # %% mystnb={"figure": {"name": "fig-differences", "caption": "Dice of each of our models minus Dice of the others on the same test images, in points (hundredths), with the 95 % paired bootstrap interval over seeds and cars. Right of zero our model is better."}, "image": {"alt": "Interval charts, one for each of our models, of its paired Dice difference to every other method, with a line at zero."}}
-figure, axes = plt.subplots(len(ours), 1, figsize=(7, 2.7 * len(ours)), sharex=True, squeeze=False)
-for ax, (method, against) in zip(axes[:, 0], differences.items(), strict=True):
-    plots.difference_intervals(against, ax)
-    ax.set(title=plots.label(method), xlabel="difference in Dice points")
-    ax.label_outer()
+plots.difference_intervals(images)
 plt.show()
 
 # %%
-Markdown(
-    "\n".join(
-        results.verdict(plots.label(method), plots.label(other), difference)
-        for method, against in differences.items()
-        for other, difference in against.items()
-    )
-)
+lines = []
+for name, scores in comparisons(images).items():
+    found = results.differences(scores, plots.order(scores["method"]))
+    lines += [f"\n**{name}**\n"] * bool(name) + [str(difference) for difference in found]
+    if not found:
+        lines.append("* No model of ours was run beside another method, so there is nothing to compare.")
+Markdown("\n".join(lines))
 
 # %% [markdown]
 # ## Do the pieces complete each other?
@@ -115,16 +107,22 @@ Markdown(
 # %% mystnb={"figure": {"name": "fig-recall", "caption": "Recall of the car's parts on the test images: the share of a part's pixels that the method predicts as car, mean over images that show the part."}, "image": {"alt": "Heat map of recall with methods as rows and car parts as columns."}}
 if plots.has_parts(images):
     plots.part_recall_heatmap(images)
-    plt.show()
+else:
+    plots.nothing("these data have no part maps")
+plt.show()
 
 # %% [markdown]
 # ## How the runs went
 
+
 # %% mystnb={"figure": {"name": "fig-curves", "caption": "Loss on the source images and on the labelled target images during training; lines are means over seeds, bands reach from the lowest to the highest seed."}, "image": {"alt": "Two line charts of training losses over the steps, a line and a band for each method."}}
-figure, axes = plt.subplots(1, 2, figsize=(9, 3.2))
-plots.curves(curves, "loss_source", axes[0], "source loss")
-plots.curves(results.target_loss(curves), "loss_target", axes[1], "target loss")
-axes[1].legend()
+def losses(logged, axes):
+    plots.curves(logged, "loss_source", axes[0], "source loss")
+    plots.curves(logged, "loss_target", axes[1], "target loss")
+    (axes[1] if axes[1].lines else axes[0]).legend()
+
+
+plots.panels(results.target_loss(curves), losses, lambda logged: 3.2, width=9, columns=2)
 plt.show()
 
 # %% [markdown]
@@ -134,17 +132,23 @@ plt.show()
 # and the probe: a fresh classifier on the final features. MSTL plays at any number of labels. MSTL-plus plays only
 # without labels, so with labels it has no line here.
 
+
 # %% mystnb={"figure": {"name": "fig-game", "caption": "Discriminators during training: balanced accuracy (left, chance dotted) and size of the reversed gradient relative to the task's, over the extractors' weights (right)."}, "image": {"alt": "Two line charts over the training steps: discriminator accuracy and gradient ratio, with a band over seeds."}}
-figure, axes = plt.subplots(1, 2, figsize=(9, 3))
-plots.curves(curves, "discriminator_accuracy", axes[0], "discriminator accuracy").axhline(
-    0.5, color="#555555", ls=":", lw=1
-)
-plots.curves(curves, "gradient_ratio", axes[1], "gradient ratio")
+def game(logged, axes):
+    plots.curves(logged, "discriminator_accuracy", axes[0], "discriminator accuracy").axhline(
+        0.5, color="#555555", ls=":", lw=1
+    )
+    plots.curves(logged, "gradient_ratio", axes[1], "gradient ratio")
+
+
+if curves.get("discriminator_accuracy", pd.Series()).notna().any():
+    plots.panels(curves, game, lambda logged: 3, width=9, columns=2)
+else:
+    plots.nothing("no method here has a discriminator")
 plt.show()
 
 # %%
-probe = runs.dropna(subset=["domain_probe"]).groupby("method")["domain_probe"].agg(["mean", "min", "max"])
-probe.rename(index=plots.label).rename_axis("probe accuracy").round(3)
+results.probe_table(runs)
 
 # %% [markdown]
 # ## What it costs

@@ -46,19 +46,18 @@ data: str = "studio"  # whose results to show first
 folder: str = "../results/grid"  # folder of the sweep's tables
 
 # %%
-runs = results.load(folder, data, "runs")
-cars = results.load(folder, data, "cars")
-curves = results.load(folder, data, "curves")
-Markdown(text.describe(runs))
+runs, cars, curves = (comparison.load(folder, data, table) for table in ("runs", "cars", "curves"))
+Markdown(text.describe(runs) + comparison.left_out(folder, data))
 
 # %% [markdown]
 # Two names are ours. **MSTL** is the literal reading of the abstract. **MSTL-plus** is our best reading within its five
 # ideas ({doc}`../book/model-card`). Variants that change one ingredient of it are the matter of {doc}`08_ablation`.
 
 # %%
-whole = cars[~cars["method"].map(comparison.is_ablation)]
+whole, whole_runs = comparison.unchanged(cars), comparison.unchanged(runs)
 settings = comparison.main_settings(whole)
-whole_runs = runs[~runs["method"].map(comparison.is_ablation)]
+recipe, labels, instead = comparison.shown_setting(whole, "parts", 4)
+Markdown(instead) if instead else None
 
 # %% [markdown]
 # ## One figure for each number of labels
@@ -68,8 +67,8 @@ whole_runs = runs[~runs["method"].map(comparison.is_ablation)]
 
 # %% mystnb={"figure": {"name": "fig-compare-four", "caption": "Mean Dice on test cars with 4 labelled target images, with the 95 % bootstrap interval over seeds and cars. Grey and black: references; amber to brown: rivals and controls; blue: ours. Open markers were trained for another number of steps, half-filled ones have a mean teacher added. Each panel is one data set and recipe. From `make sweep SWEEP=main`."}, "image": {"alt": "Dot-and-interval charts side by side, one for each recipe; methods as rows, sorted by their Dice, the oracle on top."}}
 every = comparison.everything(folder, "cars")
-summary = comparison.summarise(every[~every["method"].map(comparison.is_ablation)])
-shown = [setting for setting in settings if setting[1] == 4]
+summary = comparison.summarise(comparison.unchanged(every))
+shown = [setting for setting in settings if setting[1] == labels]
 draw.dice_dots(summary[summary[["recipe", "labels"]].apply(tuple, axis=1).isin(shown)])
 plt.show()
 
@@ -86,9 +85,9 @@ plt.show()
 # a time.
 
 # %%
-for recipe, labels in settings:
-    display(Markdown(f"**{data}/{recipe}, {labels} labels**"))
-    display(comparison.setting_table(whole, whole_runs, recipe, labels))
+for setting in settings:
+    display(Markdown("**{}/{}, {} labels**".format(data, *setting)))
+    display(comparison.setting_table(whole, whole_runs, *setting))
 
 # %% [markdown]
 # ## The best rival, setting by setting
@@ -123,7 +122,7 @@ Markdown(text.difference_lines(literal, "MSTL", "source combine"))
 # A mean can hide that a method helps some cars and harms others.
 
 # %%
-one = comparison.choose(whole, "parts", 4)
+one = comparison.choose(whole, recipe, labels)
 rivals = comparison.top_rivals(one) if "mstl_plus" in set(one["method"]) else []
 each = {rival: comparison.per_car_differences(one, "mstl_plus", rival) for rival in rivals}
 intervals = {rival: comparison.paired(one, "mstl_plus", rival).iloc[0] for rival in rivals}
@@ -163,7 +162,7 @@ text.for_readers(first.rename(columns={"gap_closed": "gap closed (%)", "time": "
 # gradient relative to the task's, and a probe, a fresh classifier trained on the final features.
 
 # %%
-played = comparison.choose(curves, "parts", 4)
+played = comparison.choose(curves, recipe, labels)
 names = ["dann", "mdan_soft", "dctn", "mstl", "mstl_plus"]
 played = played[played["method"].isin(names)]
 unlabelled = comparison.choose(curves, "views-styled", 0)
@@ -172,14 +171,17 @@ unlabelled = unlabelled[unlabelled["method"].isin(names)]
 # %% mystnb={"figure": {"name": "fig-compare-game", "caption": "Discriminators during training: balanced accuracy (left, chance dotted) and gradient ratio (right). Above: recipe parts, 4 labels; below: recipe views-styled, no labels. Lines are means over seeds, bands reach from the lowest to the highest seed. A method that plays no game in a setting has no line there. From `make sweep SWEEP=main`."}, "image": {"alt": "Four line charts over the progress of training: discriminator accuracy and gradient ratio in two settings, a line with its own marker for each adversarial method."}}
 figure, axes = plt.subplots(2, 2, figsize=(9.5, 6), sharex=True)
 for row, logged in zip(axes, (played, unlabelled), strict=True):
-    row[0].set_title("parts, 4 labels" if logged is played else "views-styled, no labels", loc="left")
+    row[0].set_title(
+        f"{recipe}, {labels} labels" if logged is played else "views-styled, no labels", loc="left"
+    )
     draw.curves_over_progress(logged, "discriminator_accuracy", row[0], "discriminator accuracy", 0.5)
     draw.curves_over_progress(logged, "gradient_ratio", row[1], "gradient ratio")
-    row[1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    if row[1].lines:
+        row[1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
 plt.show()
 
 # %% mystnb={"figure": {"name": "fig-compare-probe", "caption": "Accuracy of a fresh domain classifier on the final features of each method, and after attention where a method has it (open squares); means over seeds, recipe parts, 4 labels. Lower means that the domains are harder to tell apart, chance is one half. From `make sweep SWEEP=main`."}, "image": {"alt": "Dot chart of probe accuracy, a row for each method, filled before and open after attention, chance as a dotted line."}}
-draw.probe_dots(comparison.choose(whole_runs, "parts", 4))
+draw.probe_dots(comparison.choose(whole_runs, recipe, labels))
 plt.show()
 
 # %% [markdown]
@@ -190,15 +192,15 @@ plt.show()
 
 # %%
 for other in results.available(folder, besides=data):
-    other_runs, other_cars = (results.load(folder, other, name) for name in ("runs", "cars"))
-    display(Markdown(text.describe(other_runs)))
-    other_cars = other_cars[~other_cars["method"].map(comparison.is_ablation)]
-    for recipe, labels in comparison.main_settings(other_cars):
-        display(Markdown(f"**{other}/{recipe}, {labels} labels**"))
-        display(comparison.setting_table(other_cars, other_runs, recipe, labels))
+    other_runs, other_cars = (comparison.load(folder, other, name) for name in ("runs", "cars"))
+    display(Markdown(text.describe(other_runs) + comparison.left_out(folder, other)))
+    other_cars = comparison.unchanged(other_cars)
+    for setting in comparison.main_settings(other_cars):
+        display(Markdown("**{}/{}, {} labels**".format(other, *setting)))
+        display(comparison.setting_table(other_cars, other_runs, *setting))
 
 # %%
-others = every[(every["data"] != data) & ~every["method"].map(comparison.is_ablation)]
+others = comparison.unchanged(every[every["data"] != data])
 lines = text.difference_lines(comparison.against_best(others), "MSTL-plus", "{rival}") if len(others) else ""
 Markdown(lines or "No other data has results here.")
 
@@ -209,7 +211,7 @@ Markdown(lines or "No other data has results here.")
 # rows behind the first line of each method at 4 labels:
 
 # %%
-traced = comparison.choose(whole_runs, "parts", 4).sort_values(["method", "seed"])
+traced = comparison.choose(whole_runs, recipe, labels).sort_values(["method", "seed"])
 columns = ["method", "seed", "dice", "seconds", "device", "commit", "command"]
 traced[traced["seed"] == traced["seed"].min()][columns].reset_index(drop=True)
 

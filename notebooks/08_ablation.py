@@ -47,10 +47,11 @@ labels: int = 4  # labelled target images where they are not what varies
 
 # %%
 shown = photographs if photographs in results.available(folder) else data
-runs = results.load(folder, shown, "runs")
-cars = results.load(folder, shown, "cars")
+runs, cars = (comparison.load(folder, shown, table) for table in ("runs", "cars"))
 every = comparison.everything(folder, "cars")
-Markdown(text.describe(runs))
+whole = comparison.unchanged(cars)
+recipe, labels, instead = comparison.shown_setting(whole, recipe, labels)
+Markdown("\n\n".join(filter(None, (text.describe(runs) + comparison.left_out(folder, shown), instead))))
 
 # %% [markdown]
 # ## One switch at a time
@@ -95,11 +96,10 @@ numbers = comparison.source_numbers(cars, recipe, labels, few)
 # %% mystnb={"figure": {"name": "fig-budget", "caption": "Dice against the number of labelled target images, with 95 % bootstrap bands over seeds and cars. The oracle always sees the masks of all target training images. From `make sweep SWEEP='main labels'`."}, "image": {"alt": "Line chart of Dice over 0, 4, 8, 16 and 32 labels, a line with its own marker and band for each method."}}
 figure, ax = plt.subplots(figsize=(7.5, 4))
 draw.interval_curves(budget, "labels", ax, "labelled target images")
-ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
 plt.show()
 
 # %%
-best = comparison.against_best(cars[(cars["recipe"] == recipe) & ~cars["method"].map(comparison.is_ablation)])
+best = comparison.against_best(whole[whole["recipe"] == recipe])
 Markdown(text.difference_lines(best, "MSTL-plus", "{rival}, the best rival there"))
 
 # %% [markdown]
@@ -108,7 +108,6 @@ Markdown(text.difference_lines(best, "MSTL-plus", "{rival}, the best rival there
 # %% mystnb={"figure": {"name": "fig-sources", "caption": "Dice against the number J of sources, with 95 % bootstrap bands over seeds and cars. The recipe divides the same car in J parts, so more sources also mean smaller parts. From `make sweep SWEEP='main more'`."}, "image": {"alt": "Line chart of Dice over the number of sources, a line with its own marker and band for each method."}}
 figure, ax = plt.subplots(figsize=(7.5, 3.6))
 draw.interval_curves(numbers, "sources", ax, "sources J")
-ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
 plt.show()
 
 # %% [markdown]
@@ -119,7 +118,7 @@ plt.show()
 
 # %%
 bad = comparison.robustness(cars[cars["labels"] == labels])
-bad = bad[(bad["recipe"] == recipe) & ~bad["method"].map(comparison.is_ablation)]
+bad = comparison.unchanged(bad[bad["recipe"] == recipe])
 text.for_readers(bad[["method", "extra", "difference", "low", "high", "seeds", "note"]])
 
 # %% mystnb={"figure": {"name": "fig-robustness", "caption": "Dice with an added useless or harmful source minus Dice without it, on the same cars, in points, with the 95 % paired bootstrap interval over seeds and cars. From `make sweep SWEEP=main`."}, "image": {"alt": "Dot-and-interval chart with methods as rows and the change by a useless and by a harmful source, a line at zero."}}
@@ -133,8 +132,7 @@ plt.show()
 # numbers of steps, half-filled ones have a mean teacher added.
 
 # %% mystnb={"figure": {"name": "fig-time", "caption": "Seconds of training (logarithmic) against Dice with its 95 % interval; thin lines join variants of one method. Seconds are those of the machine that ran the sweep, several runs at a time. From `make sweep SWEEP=main`."}, "image": {"alt": "Scatter plot of training seconds on a logarithmic axis against Dice, one marker for each method."}}
-one = comparison.choose(cars[~cars["method"].map(comparison.is_ablation)], recipe, labels)
-summary = comparison.summarise(one) if len(one) else one
+summary = comparison.summarise(comparison.choose(whole, recipe, labels))
 draw.time_against_dice(summary, comparison.choose(runs, recipe, labels))
 plt.show()
 
@@ -143,7 +141,7 @@ plt.show()
 
 # %%
 for other in results.available(folder, besides=shown):
-    elsewhere = results.load(folder, other, "cars")
+    elsewhere = comparison.load(folder, other, "cars")
     cost = text.difference_lines(
         comparison.robustness(elsewhere), "{method}, {extra} source added,", "without it"
     )

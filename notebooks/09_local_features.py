@@ -50,15 +50,16 @@ labels: int = 4  # labelled target images
 method: str = "mstl"  # whose pictures and curves to show; the tables hold all that were diagnosed
 
 # %%
-setting = {"recipe": recipe, "labels": labels}
+diagnosed = diagnosis.matching(diagnosis.load(folder, data, "runs"), recipe=recipe, labels=labels)
+run = diagnosis.shown_run(diagnosed, method)
+cars, curves = (diagnosis.swept(folder, data, table) for table in ("cars", "curves"))
+setting = diagnosis.setting_of(run, cars, recipe, labels)
 runs, heads, domains, attention = (
     diagnosis.matching(diagnosis.load(folder, data, table), **setting)
     for table in ("runs", "heads", "domains", "attention")
 )
-cars, curves = (diagnosis.swept(folder, data, table) for table in ("cars", "curves"))
-curves = diagnosis.matching(curves, **setting)
-run = diagnosis.shown_run(runs, method)
-Markdown(diagnosis.describe(runs, data, recipe, labels))
+cars, curves = diagnosis.beside(cars, setting), diagnosis.matching(curves, **setting)
+Markdown(diagnosis.describe(runs, data, recipe, labels, len(diagnosed) - len(runs)))
 
 # %% [markdown]
 # `python -m mstl diagnose --run <folder>` makes the numbers of this page from a finished run; pictures and the embedding are those of

@@ -61,7 +61,7 @@ def test_without_tables_the_message_says_how_to_make_them(tmp_path):
     with pytest.raises(InputError, match=r"train\.csv does not exist; make it with `make bench`"):
         speed.load(tmp_path)
     (tmp_path / "train.csv").write_text("quantity,value\nx,1\n")
-    with pytest.raises(InputError, match=r"train\.csv has no column at, unit"):
+    with pytest.raises(InputError, match=r"train\.csv is damaged: it has no column at, unit"):
         speed.load(tmp_path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -21,8 +22,8 @@ from mstl.data.readers.masks import read_mask
 from mstl.data.readers.packed import Archive, Packed
 from mstl.data.readers.pixels import resize_mask, resize_parts
 from mstl.render.pack import pack
+from mstl.system import project
 from mstl.system.errors import InputError
-from mstl.system.project import repository, revision
 
 
 @pytest.fixture()
@@ -300,7 +301,7 @@ def test_without_a_clone_the_data_of_the_installed_revision_are_asked_for(tmp_pa
     monkeypatch.setattr(download, "fetch", fetch)
     with pytest.raises(InputError, match="not the studio data of this version"):
         download.studio(tmp_path)
-    assert asked == [f"https://github.com/{repository()}/raw/{revision()}/data/studio.zip"]
+    assert asked == [f"{project.address()}/raw/{project.revision()}/data/studio.zip"]
     assert not list(tmp_path.iterdir())
 
 
@@ -311,7 +312,7 @@ def test_a_named_studio_folder_must_exist(tmp_path, monkeypatch):
 
 
 def test_the_repository_is_named_by_the_package_metadata():
-    assert repository().endswith("/mstl")
+    assert re.fullmatch(r"https://github.com/[\w.-]+/mstl", project.address())
 
 
 def test_unknown_data_names_the_known(tmp_path):

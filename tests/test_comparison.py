@@ -328,6 +328,7 @@ def figures(tables: dict[str, pd.DataFrame]) -> list[plt.Axes]:
     cars, runs, curves = (tables[name] for name in ("cars", "runs", "curves"))
     cars = cars[cars["data"] == "studio"]
     one, summary = parts(cars) if len(cars) else cars, pd.DataFrame()
+    one_runs, one_curves = (parts(table) if len(table) else table for table in (runs, curves))
     if len(cars):
         summary = comparison.summarise(one)
         budget, changes, bad = (
@@ -349,9 +350,9 @@ def figures(tables: dict[str, pd.DataFrame]) -> list[plt.Axes]:
         draw.per_car_strip(each, intervals),
         draw.ablation_forest(changes),
         draw.robustness_dots(bad),
-        draw.time_against_dice(summary, runs),
-        draw.curves_over_progress(curves, "gradient_ratio", plt.subplots()[1], "gradient ratio"),
-        draw.probe_dots(runs),
+        draw.time_against_dice(summary, one_runs),
+        draw.curves_over_progress(one_curves, "gradient_ratio", plt.subplots()[1], "gradient ratio"),
+        draw.probe_dots(one_runs),
     ]
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from mstl.report.comparisons import check_one
+from mstl.system.errors import InputError
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -32,8 +35,12 @@ def two_way_bootstrap(
         level: coverage, 0.95 for a 95 % interval.
         seed: of the resampling.
 
+    Raises:
+        InputError: scores of several comparisons or methods, which nobody means to average.
+
     Source: Davison & Hinkley, Bootstrap Methods and their Application, 1997, §3.8 (hierarchical data).
     """
+    check_one(scores, ["method"])
     per_car = scores.groupby(["seed", "car"], sort=True)[column].mean()
     seeds = [values.to_numpy() for _, values in per_car.groupby(level="seed")]
     generator = np.random.default_rng(seed)
@@ -53,17 +60,34 @@ def two_way_bootstrap(
 def paired_difference(
     first: pd.DataFrame, second: pd.DataFrame, *, column: str = "dice", **options
 ) -> Interval:
-    """Interval of mean(first) - mean(second) on the same seeds and cars, and views where both have them.
+    """Interval of mean(first) - mean(second) on the same images of the same seeds.
+
+    An image is named by seed, car and view, where both sides have views, and by its place among the others of
+    that name: groups of one's own pictures have no views.
 
     Raises:
-        ValueError: the two tables do not score the same images.
+        InputError: one side holds several comparisons or methods, or the two do not score the same images.
     """
     keys = [key for key in ("seed", "car", "view") if key in first and key in second]
-    both = first.merge(second, on=keys, suffixes=("_first", "_second"), validate="one_to_one")
+    sides = []
+    for side in (first, second):
+        check_one(side, ["method"])
+        sides.append(side[[*keys, column]].assign(place=side.groupby(keys).cumcount()))
+    both = sides[0].merge(
+        sides[1], on=[*keys, "place"], suffixes=("_first", "_second"), validate="one_to_one"
+    )
     if len(both) != len(first) or len(both) != len(second):
-        raise ValueError(
+        raise InputError(
             f"{len(first)} and {len(second)} scores share {len(both)} ({', '.join(keys)}): "
             "a paired difference needs the same images on both sides"
         )
     both["difference"] = both[f"{column}_first"] - both[f"{column}_second"]
     return two_way_bootstrap(both, column="difference", **options)
+
+
+def on_shared_seeds(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, int]:
+    """The rows of those seeds that both sides have, and the number of seeds that only one has."""
+    seeds = set(first["seed"]), set(second["seed"])
+    shared = seeds[0] & seeds[1]
+    kept = (side[side["seed"].isin(shared)] for side in (first, second))
+    return *kept, len(seeds[0] ^ seeds[1])

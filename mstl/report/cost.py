@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 from textwrap import fill
 
@@ -11,8 +12,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mstl.report import tables
 from mstl.report.plots import PALETTE
-from mstl.system.errors import InputError
 
 NAMES = ("train", "mmd", "step", "limit", "growth", "start", "levers")
 LONG = ("dice",)  # minutes of training, which not every `make bench` has to wait for
@@ -34,24 +35,18 @@ def load(folder: str | Path) -> pd.DataFrame:
     Raises:
         InputError: a table is missing or lacks a column.
     """
-    tables = []
-    long = tuple(name for name in LONG if (Path(folder) / f"{name}.csv").exists())
-    for name in NAMES + long:
-        path = Path(folder) / f"{name}.csv"
-        try:
-            loaded = pd.read_csv(path, dtype={"at": str, "commit": str, "bar": str, "note": str})
-        except FileNotFoundError:
-            raise InputError(f"{path} does not exist; make it with `make bench`") from None
-        except ValueError as error:  # pandas' parser errors are ValueErrors
-            reason = " ".join(str(error).split())
-            raise InputError(f"{path} is damaged ({reason}); make it with `make bench`") from None
-        missing = [column for column in COLUMNS if column not in loaded]
-        if missing:
-            raise InputError(f"{path} has no column {', '.join(missing)}; make it with `make bench`")
-        tables.append(loaded.assign(table=name))
-    rows = pd.concat(tables, ignore_index=True)
+    place = tables.place(folder)
+    found = []
+    for name in (*NAMES, *(name for name in LONG if (place / f"{name}.csv").exists())):
+        loaded = tables.read(place / f"{name}.csv", COLUMNS, "make it with `make bench`", _parse)
+        found.append(loaded.assign(table=name))
+    rows = pd.concat(found, ignore_index=True)
     text = ["at", "bar", "note", "commit"]
     return rows.assign(**rows[text].fillna(""))
+
+
+def _parse(text: str) -> pd.DataFrame:
+    return pd.read_csv(StringIO(text), dtype={"at": str, "commit": str, "bar": str, "note": str})
 
 
 def choose(rows: pd.DataFrame, table: str, begins: str) -> pd.DataFrame:

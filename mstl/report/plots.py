@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -20,7 +20,9 @@ from mstl.data.augment import to_float
 from mstl.data.domain import Domain
 from mstl.data.task import Task
 from mstl.methods.catalogue import METHODS, described
-from mstl.report.bootstrap import Interval, two_way_bootstrap
+from mstl.report.bootstrap import two_way_bootstrap
+from mstl.report.comparisons import check_one, comparisons
+from mstl.report.results import Difference, differences
 from mstl.report.results import method_label as label
 from mstl.run.inference import load_method
 from mstl.run.names import Variant
@@ -156,9 +158,45 @@ def sample(domain: Domain, count: int, seed: int = 0, masks: bool = True) -> lis
     return [overlay(domain.images[i], domain.masks[i], strength) for i in chosen]
 
 
-def dice_intervals(images: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def panels(
+    table: pd.DataFrame,
+    draw: Callable[[pd.DataFrame, Sequence[Axes]], object],
+    height: Callable[[pd.DataFrame], float],
+    width: float = 7,
+    columns: int = 1,
+) -> Figure:
+    """A row of axes for every comparison, with its name where there are several.
+
+    Args:
+        table: rows of one or more comparisons.
+        draw: draws the rows of one.
+        height: of its row, in inches.
+        width: of the figure, in inches.
+        columns: axes a row.
+    """
+    parts = comparisons(table)
+    heights = [height(rows) for rows in parts.values()]
+    figure, axes = plt.subplots(
+        len(parts),
+        columns,
+        figsize=(width, sum(heights)),
+        squeeze=False,
+        gridspec_kw={"height_ratios": heights},
+    )
+    for row, (name, rows) in zip(axes, parts.items(), strict=True):
+        draw(rows, row)
+        if name:
+            row[0].set_title(" · ".join(filter(None, (name, row[0].get_title()))), loc="left")
+    return figure
+
+
+def dice_intervals(images: pd.DataFrame) -> Figure:
     """Mean Dice of every method with its 95 % interval over seeds and cars; one dot a seed."""
-    ax = ax or plt.subplots(figsize=(7, 0.6 + 0.5 * images["method"].nunique()))[1]
+    return panels(images, _dice_intervals, lambda rows: 0.6 + 0.5 * rows["method"].nunique())
+
+
+def _dice_intervals(images: pd.DataFrame, axes: Sequence[Axes]) -> None:
+    (ax,) = axes
     methods = order(images["method"])
     for y, method in enumerate(reversed(methods)):
         scores = images[images["method"] == method]
@@ -172,27 +210,34 @@ def dice_intervals(images: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set_ylim(-0.7, len(methods) - 0.4)
     ax.set_xlabel("Dice, mean over test images")
     ax.grid(axis="y", visible=False)
-    return ax
 
 
-def part_recall_heatmap(images: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def part_recall_heatmap(images: pd.DataFrame) -> Figure:
     """Recall of every part (columns) by every method (rows)."""
+    return panels(images, _part_recall, lambda rows: 0.9 + 0.45 * rows["method"].nunique(), width=9)
+
+
+def _part_recall(images: pd.DataFrame, axes: Sequence[Axes]) -> None:
+    (ax,) = axes
     parts = [c for c in images.columns if c.startswith("recall_") and images[c].notna().any()]
     table = images.groupby("method")[parts].mean().loc[order(images["method"])]
     table.index = [label(m) for m in table.index]
     table.columns = [c.removeprefix("recall_") for c in table.columns]
-    ax = ax or plt.subplots(figsize=(9, 0.9 + 0.45 * len(table)))[1]
     low = np.floor(table.min(axis=None) * 20) / 20
     few = len(parts) <= 10  # numbers of eighteen parts would run into each other
     bar = {"label": "recall"}
     sns.heatmap(table, annot=few, fmt=".2f", cmap="cividis", vmin=low, vmax=1, ax=ax, cbar_kws=bar)
     ax.tick_params(axis="y", rotation=0)
-    ax.set_xlabel("")
-    return ax
+    ax.set(xlabel="", ylabel="")
 
 
 def curves(table: pd.DataFrame, column: str, ax: Axes, ylabel: str) -> Axes:
-    """One log column over the steps: a line a method, a band from the lowest to the highest seed."""
+    """One log column over the steps: a line a method, a band from the lowest to the highest seed.
+
+    Raises:
+        InputError: curves of several comparisons.
+    """
+    check_one(table)
     present = table.dropna(subset=[column]) if column in table else table.iloc[:0]
     for method in order(present["method"]):
         by_step = present[present["method"] == method].groupby("step")[column]
@@ -209,27 +254,56 @@ def has_parts(images: pd.DataFrame) -> bool:
     return any(c.startswith("recall_") and images[c].notna().any() for c in images)
 
 
-def difference_intervals(differences: Mapping[str, Interval], ax: Axes | None = None) -> Axes:
-    """Paired differences to each reference, in Dice points, with a line at zero."""
-    ax = ax or plt.subplots(figsize=(7, 0.8 + 0.5 * len(differences)))[1]
-    for y, (method, difference) in enumerate(reversed(differences.items())):
-        low, mean, high = (100 * v for v in (difference.low, difference.mean, difference.high))
-        ax.plot([low, high], [y, y], color=colour(method), lw=3, solid_capstyle="round")
-        ax.plot(mean, y, "o", color=colour(method), ms=9, mec="white", mew=1.5, zorder=3)
-        ax.annotate(
-            f"{mean:+.1f}", (mean, y), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=9
-        )
+def difference_intervals(images: pd.DataFrame) -> Figure:
+    """Paired differences of each of our models to every other method, in Dice points, with a line at zero.
+
+    Args:
+        images: scores of one or more comparisons.
+    """
+    found: dict[str, list[Difference]] = {}
+    for name, rows in comparisons(images).items():
+        for difference in differences(rows, order(rows["method"])):
+            if difference.interval:
+                title = ", ".join(filter(None, (label(difference.method), name)))
+                found.setdefault(title, []).append(difference)
+    if not found:
+        return nothing("no model of ours beside another method")
+    figure, axes = plt.subplots(len(found), 1, figsize=(7, 2.7 * len(found)), sharex=True, squeeze=False)
+    for ax, (title, against) in zip(axes[:, 0], found.items(), strict=True):
+        _difference_intervals(against, ax)
+        ax.set(title=title, xlabel="difference in Dice points")
+        ax.label_outer()
+    return figure
+
+
+def _difference_intervals(differences: Sequence[Difference], ax: Axes) -> None:
+    for y, difference in enumerate(reversed(differences)):
+        interval, paint = difference.interval, colour(difference.other)
+        low, mean, high = (100 * v for v in (interval.low, interval.mean, interval.high))
+        ax.plot([low, high], [y, y], color=paint, lw=3, solid_capstyle="round")
+        ax.plot(mean, y, "o", color=paint, ms=9, mec="white", mew=1.5, zorder=3)
+        _name_value(ax, f"{mean:+.1f}", mean, y)
     ax.axvline(0, color="#555555", lw=1)
-    ax.set_yticks(range(len(differences)), [f"against {label(m)}" for m in reversed(differences)])
+    ax.set_yticks(range(len(differences)), [f"against {label(d.other)}" for d in reversed(differences)])
     ax.set_ylim(-0.5, len(differences) - 0.4)
-    ax.set_xlabel("difference in Dice points")
     ax.grid(axis="y", visible=False)
-    return ax
 
 
-def time_against_dice(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
+def nothing(what: str) -> Figure:
+    """A figure that says what there is none of."""
+    figure, ax = plt.subplots(figsize=(6, 0.8))
+    ax.text(0.5, 0.5, what, ha="center", va="center", color="#555555")
+    ax.set_axis_off()
+    return figure
+
+
+def time_against_dice(runs: pd.DataFrame) -> Figure:
     """One dot a run: seconds of training against Dice on the test cars."""
-    ax = ax or plt.subplots(figsize=(6.5, 3.2))[1]
+    return panels(runs, _time_against_dice, lambda rows: 3.2, width=6.5)
+
+
+def _time_against_dice(runs: pd.DataFrame, axes: Sequence[Axes]) -> None:
+    (ax,) = axes
     for method in order(runs["method"]):
         chosen = runs[runs["method"] == method]
         ax.plot(
@@ -243,7 +317,6 @@ def time_against_dice(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
         )
     ax.set(xlabel="seconds of training", ylabel="Dice on test cars", xlim=(0, None))
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))  # inside, its dots would pass for runs
-    return ax
 
 
 def best_and_worst(folder: Path, task: Task, images: pd.DataFrame, columns: int = 4) -> Figure:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from mstl.methods.catalogue import described
-from mstl.report.bootstrap import Interval, two_way_bootstrap
+from mstl.report import tables
+from mstl.report.bootstrap import Interval, on_shared_seeds, paired_difference, two_way_bootstrap
+from mstl.report.comparisons import COMPARISON, check_one, comparisons
 from mstl.run.names import Setting, Variant
 from mstl.system.errors import InputError
 from mstl.system.files import replacing
@@ -119,46 +122,50 @@ def load(results: str | Path, data: str, table: str) -> pd.DataFrame:
     """``results/<data>/<table>.csv``, with the columns `RUN_KEYS` in place of a run's number.
 
     Raises:
-        InputError: the table does not exist yet, is damaged, or is of other runs than ``runs.csv``.
+        InputError: the table does not exist yet, is damaged, or is of other runs than ``runs.csv``; or
+            methods that are compared saw different data.
     """
-    loaded = _read_table(Path(results) / data / f"{table}.csv")
-    if table == "runs":  # those of tables from before they had these columns, too
+    folder = tables.place(results) / data
+    loaded = _read_table(folder / f"{table}.csv")
+    if table == "runs":
+        _check_same_data(loaded, folder / "runs.csv")
+        # Those of tables from before they had these columns, too.
         names = [name_columns(*pair) for pair in zip(loaded["recipe"], loaded["method"], strict=True)]
         return loaded.assign(**pd.DataFrame(names, index=loaded.index))
     if "run" not in loaded:
         return loaded
-    runs = _read_table(Path(results) / data / "runs.csv")
+    runs = _read_table(folder / "runs.csv")
     if "run" not in runs or not loaded["run"].isin(runs["run"]).all():
-        path = Path(results) / data / f"{table}.csv"
-        raise InputError(f"{path} has runs that runs.csv beside it has not; {_again(results, data)}")
+        path = folder / f"{table}.csv"
+        raise InputError(f"{path} has runs that runs.csv beside it has not; {_again(folder)}")
     keys = runs.set_index("run")[RUN_KEYS].loc[loaded["run"]].reset_index(drop=True)
     return pd.concat([keys, loaded.drop(columns="run")], axis=1)
 
 
-def _read_table(path: Path) -> pd.DataFrame:
-    """A table of ours, whole: every file of ours ends with a newline and has its columns.
+def _check_same_data(runs: pd.DataFrame, path: Path) -> None:
+    """Runs that differ in the method only must have been trained and scored on the same images.
 
     Raises:
-        InputError: it does not exist, or it is damaged.
+        InputError: they were not.
     """
-    again = _again(path.parent.parent, path.parent.name)
-    try:
-        text = path.read_bytes().decode("utf-8")  # no line end within a name may change
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; {again}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); {again}") from None
-    if not text.endswith("\n"):
-        raise InputError(f"{path} is half written: its last line does not end; {again}")
-    try:
-        table = read_csv(text, dtype=TEXT)
-    except ValueError as error:  # pandas' parser errors are ValueErrors
-        raise InputError(f"{path} is damaged ({' '.join(str(error).split())}); {again}") from None
+    if "data_fingerprint" not in runs:
+        return
+    for _, rows in runs.groupby([*COMPARISON, "seed"]):
+        if rows["data_fingerprint"].nunique() > 1:
+            found = ", ".join(f"{row.method} ({row.data_fingerprint})" for row in rows.itertuples())
+            key = rows.iloc[0]
+            raise InputError(
+                f"{path}: methods on {key['data']}/{key['recipe']} with {key['labels']} labels and seed "
+                f"{key['seed']} saw different data: {found}; train them again on the same"
+            )
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    again = _again(path.parent)
+    table = tables.read(path, (), again, lambda text: read_csv(text, dtype=TEXT))
     keys = ["run"] if "run" in table and path.stem != "runs" else RUN_KEYS
     needed = [*keys, *COLUMNS.get(path.stem, ())]
-    missing = [column for column in needed if column not in table]
-    if missing:
-        raise InputError(f"{path} is damaged: it has no column {', '.join(missing)}; {again}")
+    tables.check_columns(path, table, needed, again)
     numbers = [c for c in needed if c in ("run", "seed", "labels", "dice", "iou", "step", "seconds")]
     holes = [c for c in keys if table[c].isna().any()]
     holes += [c for c in numbers if not pd.api.types.is_numeric_dtype(table[c])]
@@ -167,11 +174,11 @@ def _read_table(path: Path) -> pd.DataFrame:
     return table
 
 
-def _again(results: str | Path, data: str) -> str:
+def _again(folder: Path) -> str:
     """What to do about a table that is not there or damaged."""
-    if Path(results).name == "results":
-        return f"make it with `make reproduce DATA={data}`"
-    return f"make it with `make sweep`, which keeps finished runs (or `make reproduce DATA={data}`)"
+    if folder.parent.name == "results":
+        return f"make it with `make reproduce DATA={folder.name}`"
+    return f"make it with `make sweep`, which keeps finished runs (or `make reproduce DATA={folder.name}`)"
 
 
 def _finished(runs: str) -> list[Path]:
@@ -219,9 +226,8 @@ def _write(tables: dict[str, pd.DataFrame], folder: Path, float_format: str) -> 
 
 def available(results: str | Path, besides: str = "") -> list[str]:
     """Names of the data with collected results, in alphabetical order, without ``besides``."""
-    return sorted(
-        path.parent.name for path in Path(results).glob("*/runs.csv") if path.parent.name != besides
-    )
+    names = (path.parent.name for path in tables.place(results).glob("*/runs.csv"))
+    return sorted(name for name in names if name != besides)
 
 
 def _read_run(folder: Path) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
@@ -308,8 +314,21 @@ def describe(runs: pd.DataFrame) -> str:
     )
 
 
+def stacked(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The table of the only comparison, or those of several below one another, each row with its name."""
+    return next(iter(tables.values())) if len(tables) == 1 else pd.concat(tables, names=["comparison"])
+
+
 def dice_table(runs: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
-    """Dice of every method with its interval and its spread over seeds, in percent, sorted by Dice."""
+    """Dice of every method with its interval and its spread over seeds, in percent, sorted by Dice.
+
+    Several comparisons stand below one another.
+    """
+    scored = comparisons(images)
+    return stacked({name: _dice_rows(rows, scored[name]) for name, rows in comparisons(runs).items()})
+
+
+def _dice_rows(runs: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for method, group in runs.groupby("method"):
         interval = two_way_bootstrap(images[images["method"] == method])
@@ -327,27 +346,110 @@ def dice_table(runs: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
     return table.rename(index=method_label).round({"Dice": 1, "spread over seeds (sd)": 1, "IoU": 1})
 
 
+def ours(methods: Iterable[str]) -> list[str]:
+    """Our own models and their variants among ``methods``, the best reading first."""
+    places = {"mstl_plus": 0, "mstl": 1}
+    found = {method: places.get(Variant.parse(method).method) for method in sorted(set(methods))}
+    return sorted((m for m, place in found.items() if place is not None), key=found.get)
+
+
 def headroom(images: pd.DataFrame, method: str = "mstl") -> str:
-    """One sentence of Markdown: how far the references are apart, and how much of that a method closes."""
-    dice = {name: two_way_bootstrap(scores).mean for name, scores in images.groupby("method")}
-    low, high = dice["target_only"], dice["oracle"]
+    """One sentence of Markdown: how far the references are apart, and how much of that a method closes.
+
+    Raises:
+        InputError: images of several comparisons.
+    """
+    check_one(images)
+    wanted = ("target_only", "oracle", method)
+    missing = [method_label(name) for name in wanted if name not in set(images["method"])]
+    if missing:
+        return f"How much room {method_label(method)} had cannot be said: not run: {', '.join(missing)}."
+    low, high, own = (two_way_bootstrap(images[images["method"] == name]).mean for name in wanted)
+    if high <= low:
+        return f"{method_label('target_only')} has reached the {method_label('oracle')}: no room is left."
     return (
         f"Between {method_label('target_only')} and the {method_label('oracle')} lie "
         f"**{100 * (high - low):.1f} Dice points**; {method_label(method)} closes "
-        f"{100 * (dice[method] - low) / (high - low):.0f} % of them."
+        f"{100 * (own - low) / (high - low):.0f} % of them."
     )
 
 
+@dataclass(frozen=True)
+class Difference:
+    """One of our models minus another method on the same images.
+
+    Attributes:
+        method: ours.
+        other: what it is compared with.
+        interval: of the difference; None where they share no seed.
+        dropped: seeds that only one of them has.
+    """
+
+    method: str
+    other: str
+    interval: Interval | None
+    dropped: int
+
+    def __str__(self) -> str:
+        """One line of Markdown."""
+        names = method_label(self.method), method_label(self.other)
+        if self.interval is None:
+            return f"* {names[0]} and {names[1]} share no seed, so nothing can be said"
+        left_out = f" (without {self.dropped} seeds that only one of them has)" if self.dropped else ""
+        return verdict(*names, self.interval) + left_out
+
+
+def differences(images: pd.DataFrame, order: Sequence[str]) -> list[Difference]:
+    """Each of our models against every other method, and the better reading against the literal one.
+
+    Args:
+        images: scores of one comparison.
+        order: of the methods.
+
+    Raises:
+        InputError: images of several comparisons, or of other test images under the same seed.
+    """
+    check_one(images)
+    mine, scores = ours(order), dict(tuple(images.groupby("method")))
+    references = [method for method in order if method not in mine]
+    found = []
+    for place, method in enumerate(mine):
+        for other in (*mine[place + 1 :], *references):
+            *sides, dropped = on_shared_seeds(scores[method], scores[other])
+            interval = paired_difference(*sides) if len(sides[0]) else None
+            found.append(Difference(method, other, interval, dropped))
+    return found
+
+
 def cost_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Parameters, training seconds and memory of every method, means over seeds."""
+    """Parameters, training seconds and memory of every method, means over seeds.
+
+    Several comparisons stand below one another.
+    """
     columns = {
         "parameters": "parameters",
         "steps": "steps",
         "seconds": "training seconds",
         "peak_memory_gib": "peak memory (GiB)",
     }
-    table = runs.groupby("method")[list(columns)].mean().rename(columns=columns).rename(index=method_label)
-    return table.astype({"parameters": int, "steps": int}).round(1)
+    found = {}
+    for name, rows in comparisons(runs).items():
+        means = rows.groupby("method")[list(columns)].mean().rename(columns=columns)
+        found[name] = means.rename(index=method_label).astype({"parameters": int, "steps": int}).round(1)
+    return stacked(found)
+
+
+def probe_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy of the probe of every method that has one: mean, lowest and highest seed.
+
+    Several comparisons stand below one another.
+    """
+    found = {}
+    for name, rows in comparisons(runs).items():
+        probe = rows.dropna(subset=["domain_probe"]).groupby("method")["domain_probe"]
+        table = probe.agg(["mean", "min", "max"]).rename(index=method_label)
+        found[name] = table.rename_axis("probe accuracy").round(3)
+    return stacked(found)
 
 
 def target_loss(curves: pd.DataFrame) -> pd.DataFrame:

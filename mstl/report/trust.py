@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from mstl.system.errors import InputError
+from mstl.report import tables
 
 AREAS = (
     "formulas",
@@ -36,18 +37,13 @@ def load(folder: str | Path, table: str) -> pd.DataFrame:
     Raises:
         InputError: the table does not exist yet or lacks a column.
     """
-    path = Path(folder) / f"{table}.csv"
     again = f"make it with `{MADE_BY.get(table, 'make mutants')}`"
-    try:
-        loaded = pd.read_csv(path, keep_default_na=False, dtype={"commit": str})
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; {again}") from None
-    except ValueError as error:  # pandas' parser errors are ValueErrors
-        raise InputError(f"{path} is damaged ({' '.join(str(error).split())}); {again}") from None
-    missing = [column for column in COLUMNS[table] if column not in loaded]
-    if missing:
-        raise InputError(f"{path} is damaged: it has no column {', '.join(missing)}; {again}")
-    return loaded
+    path = tables.place(folder) / f"{table}.csv"
+    return tables.read(path, COLUMNS[table], again, _parse)
+
+
+def _parse(text: str) -> pd.DataFrame:
+    return pd.read_csv(StringIO(text), keep_default_na=False, dtype={"commit": str})
 
 
 def claims_table(claims: pd.DataFrame, area: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from importlib import metadata
 from pathlib import Path
-from urllib.parse import urlparse
 
 
 def from_notebooks(path: str) -> str:
@@ -17,12 +16,12 @@ def from_notebooks(path: str) -> str:
     return path if inside or not path.startswith("../") else path.removeprefix("../")
 
 
-def repository() -> str:
-    """``"<owner>/<name>"`` of the public repository, from the installed package's ``Repository`` link."""
+def address() -> str:
+    """Address of the public repository, from the installed package's ``Repository`` link."""
     for link in metadata.metadata("mstl").get_all("Project-URL") or []:
-        label, _, address = link.partition(",")
+        label, _, found = link.partition(",")
         if label.strip() == "Repository":
-            return urlparse(address.strip()).path.strip("/").removesuffix(".git")
+            return found.strip().rstrip("/").removesuffix(".git")
     raise LookupError("the package metadata of mstl names no Repository")
 
 
@@ -35,4 +34,9 @@ def revision() -> str:
 
 def installed_file(path: str) -> str:
     """Address of a file of the repository as it is in the installed commit or version."""
-    return f"https://github.com/{repository()}/raw/{revision()}/{path}"
+    return f"{address()}/raw/{revision()}/{path}"
+
+
+def installed_archive() -> str:
+    """Address of a zip archive of the whole repository as it is in the installed commit or version."""
+    return f"{address()}/archive/{revision()}.zip"

@@ -17,7 +17,7 @@ import pooch
 from mstl.data.readers.archives import unpack
 from mstl.system.errors import InputError
 from mstl.system.files import replacing
-from mstl.system.project import installed_file
+from mstl.system.project import installed_archive, installed_file, revision
 
 CARPARTS = (
     "https://github.com/dsmlr/Car-Parts-Segmentation/archive/e970560da9785216dafb77f5749456d70864bfeb.zip"
@@ -69,6 +69,23 @@ def studio(cache: Path, address: str | None = None, sha256: str = STUDIO_SHA256)
                     "give data_dir"
                 )
     return file
+
+
+def results(cache: Path, address: str | None = None) -> Path:
+    """``results/`` of exactly the installed commit (or version), all its tables, fetched once.
+
+    The repository's archive, and not file by file: only it knows which tables there are.
+
+    Raises:
+        InputError: the repository cannot be reached, or what came holds no tables.
+    """
+    address = address or installed_archive()
+
+    def check(folder: Path) -> None:
+        if not any(folder.glob("results/*/*.csv")):
+            raise InputError(f"{address} holds no results/")
+
+    return _archive(cache / f"results-{revision()}", address, ("results/",), check) / "results"
 
 
 def sums_of(folder: Path, files: Iterable[Path]) -> str:

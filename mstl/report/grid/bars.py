@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from mstl.report.comparisons import COMPARISON
 from mstl.report.grid import comparison
 from mstl.report.grid.comparison import (
     COMBINE,
@@ -165,7 +166,7 @@ def _against(scores, spent, rival: str | None, needed: float, seeds: int) -> dic
     if name is None or OURS not in set(scores["method"]):
         return _missing()
     difference = comparison.paired(scores, OURS, name).iloc[0].to_dict()
-    row = _missing() | {key: difference[key] for key in difference if key not in comparison.SETTING}
+    row = _missing() | {key: difference[key] for key in difference if key not in COMPARISON}
     if row["note"] == NOT_RUN:
         return row
     time = spent.groupby("method")["seconds"].mean()

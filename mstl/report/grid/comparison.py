@@ -12,12 +12,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from mstl.report.bootstrap import paired_difference, two_way_bootstrap
-from mstl.report.results import available, load, method_label
+from mstl.report import results
+from mstl.report.bootstrap import on_shared_seeds, paired_difference, two_way_bootstrap
+from mstl.report.comparisons import COMPARISON
+from mstl.report.results import RUN_KEYS, method_label
 from mstl.run.names import Setting, Variant
 from mstl.system.errors import InputError
 
-SETTING = ["data", "recipe", "sources", "labels", "profile"]
 TUNING_SEEDS = (100, 101, 102)  # their runs chose hyper-parameters, so they are never reported
 LITERAL, OURS, COMBINE = "mstl", "mstl_plus", "source_combine"
 DRAWS = 1000
@@ -55,16 +56,48 @@ def is_ablation(variant: str, base: str = OURS) -> bool:
     return family(variant) == base and replace(Variant.parse(variant), steps=None) != Variant(base)
 
 
+def load(folder: str, data: str, table: str) -> pd.DataFrame:
+    """``<folder>/<data>/<table>.csv``, of one profile, and for each recipe of one number of sources.
+
+    The profile is that of most runs, and so is the number; `left_out` counts the others.
+
+    Raises:
+        InputError: as `mstl.report.results.load`.
+    """
+    kept = _kept(results.load(folder, data, "runs"))
+    return results.load(folder, data, table).merge(kept[RUN_KEYS], on=RUN_KEYS)
+
+
+def left_out(folder: str, data: str) -> str:
+    """A sentence on the runs that `load` leaves out, with a blank before it; ``""`` where there are none."""
+    runs = results.load(folder, data, "runs")
+    others = runs.drop(_kept(runs).index).drop_duplicates(["recipe", "sources", "profile"])
+    named = [f"{row.recipe} (J = {row.sources}, profile {row.profile})" for row in others.itertuples()]
+    return f" Not shown, because most runs are otherwise: {', '.join(named)}." if named else ""
+
+
+def _kept(runs: pd.DataFrame) -> pd.DataFrame:
+    kept = runs[runs["profile"] == runs["profile"].mode()[0]]
+    usual = kept.groupby("recipe")["sources"].transform(lambda numbers: numbers.mode()[0])
+    return kept[kept["sources"] == usual]
+
+
 def everything(folder: str, table: str) -> pd.DataFrame:
-    """``<folder>/<data>/<table>.csv`` of all data that have one.
+    """`load` of all data that have a table.
 
     Raises:
         InputError: there is none.
     """
-    names = available(folder)
+    names = results.available(folder)
     if not names:
         raise InputError(f"{folder} holds no results; fill it with `make sweep SWEEP=main`")
     return pd.concat([load(folder, data, table) for data in names], ignore_index=True)
+
+
+def unchanged(table: pd.DataFrame, base: str = OURS) -> pd.DataFrame:
+    """The rows of all variants but those that change an ingredient of ``base``; all where only those ran."""
+    whole = table[~table["method"].map(lambda variant: is_ablation(variant, base)).astype(bool)]
+    return whole if len(whole) else table
 
 
 def reported(table: pd.DataFrame, name: str = "the table") -> pd.DataFrame:
@@ -107,14 +140,14 @@ def choose(
 def summarise(cars: pd.DataFrame, draws: int = DRAWS) -> pd.DataFrame:
     """One row a setting and variant: ``dice`` and its interval ``low``, ``high``, ``sd`` over ``seeds``.
 
-    Columns: `SETTING`, method, dice, low, high, sd (all in percent), seeds.
+    Columns: `COMPARISON`, method, dice, low, high, sd (all in percent), seeds.
     """
     rows = []
-    for key, scores in reported(cars, "cars").groupby([*SETTING, "method"], sort=True):
+    for key, scores in reported(cars, "cars").groupby([*COMPARISON, "method"], sort=True):
         interval = two_way_bootstrap(scores, draws=draws)
         per_seed = scores.groupby("seed")["dice"].mean()
         numbers = {"dice": interval.mean, "low": interval.low, "high": interval.high, "sd": per_seed.std()}
-        row = dict(zip([*SETTING, "method"], key, strict=True))
+        row = dict(zip([*COMPARISON, "method"], key, strict=True))
         rows.append(row | {name: 100 * value for name, value in numbers.items()} | {"seeds": len(per_seed)})
     return pd.DataFrame(rows)
 
@@ -205,11 +238,11 @@ def against_best(
 ) -> pd.DataFrame:
     """`paired` difference of `OURS` to the variant that ``pick`` names in each setting, column ``rival``."""
     rows = []
-    for _, scores in reported(cars, "cars").groupby(SETTING, sort=True):
+    for _, scores in reported(cars, "cars").groupby(COMPARISON, sort=True):
         rival = pick(scores)
         if rival is not None and OURS in set(scores["method"]):
             rows.append(paired(scores, OURS, rival, draws).assign(rival=rival))
-    columns = [*SETTING, "difference", "low", "high", "seeds", "dropped", "note", "rival"]
+    columns = [*COMPARISON, "difference", "low", "high", "seeds", "dropped", "note", "rival"]
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
 
 
@@ -235,23 +268,23 @@ def gap_of(cars: pd.DataFrame, method: str = OURS) -> float:
 def paired(cars: pd.DataFrame, first: str, second: str, draws: int = DRAWS) -> pd.DataFrame:
     """Dice of ``first`` minus Dice of ``second`` in every setting, in points, with its paired interval.
 
-    Columns: `SETTING`, difference, low, high, seeds (that both have), dropped (that only one has), note.
+    Columns: `COMPARISON`, difference, low, high, seeds (that both have), dropped (that only one has), note.
     A side that was not run leaves the numbers empty, and the note says so.
     """
     rows = [
-        dict(zip(SETTING, key, strict=True)) | _difference(*_sides(scores, first, second), draws)
-        for key, scores in reported(cars, "cars").groupby(SETTING, sort=True)
+        dict(zip(COMPARISON, key, strict=True)) | _difference(*_sides(scores, first, second), draws)
+        for key, scores in reported(cars, "cars").groupby(COMPARISON, sort=True)
     ]
     return pd.DataFrame(rows)
 
 
 def per_car_differences(cars: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     """One row a setting, seed and car that both methods scored: ``difference`` of Dice in points."""
-    keys = [*SETTING, "seed", "car"]
+    keys = [*COMPARISON, "seed", "car"]
     sides = _sides(reported(cars, "cars"), first, second)
     both = sides[0].merge(sides[1], on=keys, suffixes=("_first", "_second"), validate="one_to_one")
     both["difference"] = 100 * (both["dice_first"] - both["dice_second"])
-    return both[[*keys, "difference"]].sort_values([*SETTING, "difference"], ignore_index=True)
+    return both[[*keys, "difference"]].sort_values([*COMPARISON, "difference"], ignore_index=True)
 
 
 def ablation(cars: pd.DataFrame, base: str = OURS, draws: int = DRAWS) -> pd.DataFrame:
@@ -260,16 +293,16 @@ def ablation(cars: pd.DataFrame, base: str = OURS, draws: int = DRAWS) -> pd.Dat
     A change that costs points removes something useful. Rows with more steps only are no change of the
     method and left out.
 
-    Columns: `SETTING`, change, difference, low, high, seeds, dropped, note.
+    Columns: `COMPARISON`, change, difference, low, high, seeds, dropped, note.
     """
     rows = []
-    for key, scores in reported(cars, "cars").groupby(SETTING, sort=True):
+    for key, scores in reported(cars, "cars").groupby(COMPARISON, sort=True):
         for variant in sorted(scores["method"].unique()):
             if is_ablation(variant, base):
                 result = _difference(*_sides(scores, variant, base), draws)
                 change = {"change": Variant.parse(variant).change}
-                rows.append(dict(zip(SETTING, key, strict=True)) | change | result)
-    columns = [*SETTING, "change", "difference", "low", "high", "seeds", "dropped", "note"]
+                rows.append(dict(zip(COMPARISON, key, strict=True)) | change | result)
+    columns = [*COMPARISON, "change", "difference", "low", "high", "seeds", "dropped", "note"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -295,11 +328,27 @@ def robustness(cars: pd.DataFrame, methods: Sequence[str] | None = None, draws: 
 
 
 def main_settings(cars: pd.DataFrame, labels: Sequence[int] = (0, 4, 8)) -> list[tuple[str, int]]:
-    """(recipe, labels) of the settings with a recipe's own sources, none added and none left out."""
-    rows = reported(cars, "cars")
-    there = rows[rows["labels"].isin(labels)][["recipe", "labels"]].drop_duplicates()
-    pairs = sorted(there.itertuples(index=False, name=None))
-    return [(recipe, number) for recipe, number in pairs if Setting.parse(recipe).plain]
+    """(recipe, labels) of the settings with a recipe's own sources, none added and none left out.
+
+    Of a recipe that was run with none of ``labels`` every number of labels, and all recipes where none is so.
+    """
+    there = reported(cars, "cars")[["recipe", "labels"]].drop_duplicates()
+    plain = there[there["recipe"].map(lambda recipe: Setting.parse(recipe).plain)]
+    there = plain if len(plain) else there
+    usual = there["labels"].isin(labels)
+    there = there[usual | ~there["recipe"].isin(there["recipe"][usual])]
+    return sorted(there.itertuples(index=False, name=None))
+
+
+def shown_setting(cars: pd.DataFrame, recipe: str, labels: int) -> tuple[str, int, str]:
+    """The setting that a page shows and one line that says so: that named, or else that of most methods."""
+    settings = main_settings(cars, (0, 4, 8, labels))
+    if (recipe, labels) in settings:
+        return recipe, labels, ""
+    methods = {pair: choose(cars, *pair)["method"].nunique() for pair in settings}
+    found = max(settings, key=methods.get)
+    line = f"{recipe} with {labels} labels was not run here; shown in its place: "
+    return *found, f"*{line}{found[0]} with {found[1]} labels.*"
 
 
 def label_budget(cars: pd.DataFrame, recipe: str, methods: Sequence[str] | None = None) -> pd.DataFrame:
@@ -325,7 +374,7 @@ def source_numbers(
 
 
 def _nothing() -> pd.DataFrame:
-    return pd.DataFrame(columns=[*SETTING, "method", "dice", "low", "high", "sd", "seeds"])
+    return pd.DataFrame(columns=[*COMPARISON, "method", "dice", "low", "high", "sd", "seeds"])
 
 
 def _by_seed(cars: pd.DataFrame) -> pd.DataFrame:
@@ -339,19 +388,17 @@ def _sides(cars: pd.DataFrame, first: str, second: str) -> tuple[pd.DataFrame, p
 
 def _difference(first: pd.DataFrame, second: pd.DataFrame, draws: int = DRAWS) -> dict[str, object]:
     """Mean paired difference in points, its interval, and how many seeds it rests on."""
-    seeds = set(first["seed"]), set(second["seed"])
-    shared, alone = seeds[0] & seeds[1], seeds[0] ^ seeds[1]
-    row = {"difference": np.nan, "low": np.nan, "high": np.nan, "seeds": len(shared), "dropped": len(alone)}
+    *sides, alone = on_shared_seeds(first, second)
+    shared = sides[0]["seed"].nunique()
+    row = {"difference": np.nan, "low": np.nan, "high": np.nan, "seeds": shared, "dropped": alone}
     if not shared:
         return row | {"note": NOT_RUN}
     try:
-        interval = paired_difference(
-            first[first["seed"].isin(shared)], second[second["seed"].isin(shared)], draws=draws
-        )
-    except ValueError as error:
+        interval = paired_difference(*sides, draws=draws)
+    except InputError as error:
         names = " and ".join(sorted({*first["method"], *second["method"]}))
         where = ", ".join(sorted({*first["recipe"], *second["recipe"]}))
         raise InputError(f"{names} on {where}: {error}; run both again on the same data") from None
     values = {"difference": interval.mean, "low": interval.low, "high": interval.high}
-    note = f"{len(alone)} seeds on one side only" if alone else ""
+    note = f"{alone} seeds on one side only" if alone else ""
     return row | {name: 100 * value for name, value in values.items()} | {"note": note}

@@ -6,8 +6,6 @@ are variants with a number of steps of their own, half-filled ones have a mean t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -15,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mstl.methods.catalogue import described
+from mstl.report.comparisons import check_one, name_of, telling
 from mstl.report.grid.comparison import NOT_RUN, at_equal_time, family, variant_label
 from mstl.report.plots import PALETTE, colour, order
 from mstl.run.names import Variant, separate
@@ -34,16 +33,16 @@ def marker(method: str) -> dict[str, object]:
     return style
 
 
-def dice_dots(table: pd.DataFrame, columns: Sequence[str] = ("data", "recipe", "labels")) -> Figure:
+def dice_dots(table: pd.DataFrame) -> Figure:
     """A panel for each setting, a row for each variant: mean Dice with its interval.
 
     Args:
         table: rows of `mstl.report.grid.comparison.summarise`.
-        columns: what tells the panels apart.
     """
     if table.empty:
         return _not_run(plt.subplots(figsize=(6.5, 1.5))[1]).figure
-    panels = list(table.groupby(list(columns), sort=True))
+    columns = telling(table)
+    panels = list(table.groupby(columns, sort=True))
     best = table.groupby("method")["dice"].mean()
     methods = sorted(best.index, key=lambda m: (family(m) == "oracle", best[m]))
     height = 1.1 + 0.27 * len(methods)
@@ -59,7 +58,7 @@ def dice_dots(table: pd.DataFrame, columns: Sequence[str] = ("data", "recipe", "
             else:
                 absent = {"color": "#999999", "fontsize": 8, "ha": "center", "va": "center"}
                 ax.text(0.5, y, NOT_RUN, transform=ax.get_yaxis_transform(), **absent)
-        ax.set_title(_setting_name(columns, key))
+        ax.set_title(name_of(dict(zip(columns, key, strict=True))))
         ax.set_xlabel("Dice (%)")
         low, high = rows["low"].min(), rows["high"].max()
         ax.set_xlim(low - 0.06 * (high - low), high + 0.28 * (high - low))
@@ -72,9 +71,13 @@ def interval_curves(table: pd.DataFrame, x: str, ax: Axes, xlabel: str) -> Axes:
     """Mean Dice against ``x`` (labels or sources), a line with its band for each variant.
 
     The values of ``x`` stand at equal distances: 0 labels has a place beside 4, 8, 16 and 32.
+
+    Raises:
+        InputError: settings that differ in more than ``x``.
     """
     if table.empty:
         return _not_run(ax)
+    check_one(table.drop(columns=x))
     values = sorted(table[x].unique())
     for method in order(table["method"]):
         rows = table[table["method"] == method].sort_values(x)
@@ -85,6 +88,7 @@ def interval_curves(table: pd.DataFrame, x: str, ax: Axes, xlabel: str) -> Axes:
     ax.set_xticks(range(len(values)), [f"{value:g}" for value in values])
     ax.set(xlabel=xlabel, ylabel="Dice (%)")
     ax.grid(axis="x", visible=False)
+    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return ax
 
 
@@ -130,12 +134,13 @@ def ablation_forest(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax: axes to draw on; new ones where None.
     """
     shown = table.dropna(subset=["difference"])
-    changes = shown.groupby("change")["difference"].mean().sort_values(ascending=False).index
-    settings = list(shown.groupby(["data", "recipe", "labels"], sort=True))
+    if shown.empty:
+        return _not_run(ax or plt.subplots(figsize=(7.5, 1.3))[1])
+    changes = shown.groupby("change")["difference"].mean().sort_values(ascending=False).index  # order only
+    columns = telling(shown)
+    settings = list(shown.groupby(columns, sort=True))
     step = 0.7 / max(1, len(settings))
     ax = ax or plt.subplots(figsize=(7.5, 1.3 + max(0.36, 0.17 * len(settings)) * len(changes)))[1]
-    if shown.empty:
-        return _not_run(ax)
     edge = 2 * shown[["low", "high"]].abs().stack().quantile(0.9)
     for i, (key, everything) in enumerate(settings):
         shade, shape = PALETTE[(0, 5, 2, 3, 7, 1)[i % 6]], SETTING_MARKERS[i % len(SETTING_MARKERS)]
@@ -151,7 +156,7 @@ def ablation_forest(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         rows = everything[~far]
         y = changes.get_indexer(rows["change"]) + shift
         spread = [rows["difference"] - rows["low"], rows["high"] - rows["difference"]]
-        name = _setting_name(("data", "recipe", "labels"), key)
+        name = name_of(dict(zip(columns, key, strict=True)))
         ax.errorbar(rows["difference"], y, xerr=spread, fmt=shape, color=shade, ms=6, lw=1.6, label=name)
     _zero_line(ax)
     ax.set_yticks(range(len(changes)), ["\n+ ".join(separate(change)) for change in changes])
@@ -168,8 +173,12 @@ def robustness_dots(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     Args:
         table: rows of `mstl.report.grid.comparison.robustness` of one recipe and number of labels.
         ax: axes to draw on; new ones where None.
+
+    Raises:
+        InputError: rows of several.
     """
     shown = table.dropna(subset=["difference"])
+    check_one(shown)
     methods = order(shown["method"])
     kinds = sorted(shown["extra"].unique(), reverse=True)
     ax = ax or plt.subplots(figsize=(7.5, 1.2 + 0.36 * len(methods)))[1]
@@ -196,7 +205,12 @@ def time_against_dice(table: pd.DataFrame, runs: pd.DataFrame, ax: Axes | None =
         table: rows of `mstl.report.grid.comparison.summarise` of one setting.
         runs: the runs of that setting.
         ax: axes to draw on; new ones where None.
+
+    Raises:
+        InputError: rows of several settings.
     """
+    check_one(table)
+    check_one(runs)
     ax = ax or plt.subplots(figsize=(8, 4.6))[1]
     if table.empty:
         return _not_run(ax)
@@ -222,7 +236,12 @@ def time_against_dice(table: pd.DataFrame, runs: pd.DataFrame, ax: Axes | None =
 def curves_over_progress(
     table: pd.DataFrame, column: str, ax: Axes, ylabel: str, chance: float | None = None
 ) -> Axes:
-    """One log column over the progress of training: mean over seeds, band from the lowest to the highest."""
+    """One log column over the progress of training: mean over seeds, band from the lowest to the highest.
+
+    Raises:
+        InputError: curves of several settings.
+    """
+    check_one(table)
     present = table.dropna(subset=[column]) if column in table else table.iloc[:0]
     for method in order(present["method"]):
         seeds = present[present["method"] == method].groupby("progress")[column]
@@ -240,7 +259,12 @@ def curves_over_progress(
 
 
 def probe_dots(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Accuracy of a fresh domain classifier: on the features (filled) and after attention (open)."""
+    """Accuracy of a fresh domain classifier: on the features (filled) and after attention (open).
+
+    Raises:
+        InputError: runs of several settings.
+    """
+    check_one(runs)
     names = ["domain_probe", "domain_probe_attended"]
     means = runs.groupby("method")[[n for n in names if n in runs]].mean().reindex(columns=names)
     means = means.dropna(how="all")
@@ -280,10 +304,3 @@ def _value(ax: Axes, text: str, x: float, y: float) -> None:
 def _zero_line(ax: Axes) -> None:
     ax.axvline(0, color=GREY, lw=1, zorder=0)
     ax.grid(axis="y", visible=False)
-
-
-def _setting_name(columns: Sequence[str], key: Sequence[object]) -> str:
-    named = dict(zip(columns, key if isinstance(key, tuple) else (key,), strict=True))
-    labels = named.pop("labels", None)
-    name = "/".join(str(value) for value in named.values())
-    return name if labels is None else f"{name}, {labels} labels"

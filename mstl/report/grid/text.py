@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from mstl.report.bootstrap import Interval
+from mstl.report.comparisons import COMPARISON, name_of, telling
 from mstl.report.grid.comparison import NOT_RUN, family, reported, variant_label
 from mstl.report.results import verdict
 from mstl.run.config import PROFILES
@@ -37,11 +38,12 @@ def difference_lines(table: pd.DataFrame, subject: str, reference: str) -> str:
         subject: what is compared; a column's name in braces, ``"{method}"``, stands for its value.
         reference: what it is compared with, likewise.
     """
-    lines = []
-    for row in table.dropna(subset=["difference"]).to_dict("records"):
+    lines, shown = [], table.dropna(subset=["difference"])
+    columns = telling(shown)
+    for row in shown.to_dict("records"):
         row |= {name: variant_label(row[name]) for name in ("rival", "method") if name in row}
         interval = Interval(*(row[name] / 100 for name in ("difference", "low", "high")))
-        where = f"{row['data']}/{row['recipe']}, {row['labels']} labels"
+        where = name_of({column: row[column] for column in columns})
         line = verdict(f"{where}: {subject.format(**row)}", reference.format(**row), interval)
         few = f" *({row['seeds']} of at least {FEW} seeds: provisional)*" if row["seeds"] < FEW else ""
         lines.append(line + few)
@@ -56,7 +58,8 @@ def ablation_lines(table: pd.DataFrame) -> str:
     """
     lines = []
     shown = table.dropna(subset=["difference"]).sort_values("difference")
-    for (data, recipe, labels), rows in shown.groupby(["data", "recipe", "labels"], sort=True):
+    columns = telling(shown)
+    for key, rows in shown.groupby(columns, sort=True):
         enough = rows["seeds"] >= FEW
         kinds = {
             "costs points": (rows["high"] < 0) & enough,
@@ -69,14 +72,14 @@ def ablation_lines(table: pd.DataFrame) -> str:
             named = zip(rows[chosen]["change"], rows[chosen]["difference"], strict=True)
             if chosen.any():
                 found.append(f"**{kind}**: " + ", ".join(f"`{c}` ({d:+.1f})" for c, d in named))
-        lines.append(f"* {data}/{recipe}, {labels} labels: " + "; ".join(found))
+        lines.append(f"* {name_of(dict(zip(columns, key, strict=True)))}: " + "; ".join(found))
     return "\n".join(lines) or f"* {NOT_RUN}"
 
 
 def describe(runs: pd.DataFrame) -> str:
     """One paragraph of Markdown: what the grid holds."""
     rows = reported(runs, "runs")
-    settings = rows[["data", "recipe", "labels"]].drop_duplicates()
+    settings = rows[COMPARISON].drop_duplicates()
     profiles = "; ".join(_size(name) for name in sorted(rows["profile"].unique()))
 
     def listed(column: str) -> str:
@@ -93,8 +96,10 @@ def describe(runs: pd.DataFrame) -> str:
 
 def missing(runs: pd.DataFrame) -> pd.DataFrame:
     """Settings in which methods were run with unequal numbers of seeds: who has fewer than the most."""
-    seeds = reported(runs, "runs").groupby(["data", "recipe", "labels", "method"])["seed"].nunique()
-    most = seeds.groupby(level=["data", "recipe", "labels"]).transform("max")
+    rows = reported(runs, "runs")
+    columns = telling(rows)
+    seeds = rows.groupby([*columns, "method"])["seed"].nunique()
+    most = seeds.groupby(level=columns).transform("max")
     table = pd.DataFrame({"seeds": seeds, "of": most})[seeds < most]
     return table.rename(index=variant_label, level="method").reset_index()
 

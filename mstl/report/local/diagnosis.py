@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mstl.report import results
+from mstl.report import results, tables
 from mstl.report.bootstrap import Interval, two_way_bootstrap
+from mstl.report.comparisons import COMPARISON, check_one
 from mstl.report.local.diagnose import FOLDER, TOGETHER
 from mstl.report.results import method_label
 from mstl.run.names import Setting
@@ -25,12 +26,12 @@ def load(folder: str | Path, data: str, table: str) -> pd.DataFrame:
     Raises:
         InputError: the file is there but cannot be read.
     """
-    return _read(Path(folder) / data / FOLDER / f"{table}.csv")
+    return _read(tables.place(folder) / data / FOLDER / f"{table}.csv")
 
 
 def swept(folder: str | Path, data: str, table: str) -> pd.DataFrame:
     """A table of the sweep, as `mstl.report.results.load`; empty where it is not there yet."""
-    if not (Path(folder) / data / f"{table}.csv").exists():
+    if not (tables.place(folder) / data / f"{table}.csv").exists():
         return pd.DataFrame()
     return results.load(folder, data, table)
 
@@ -44,7 +45,7 @@ def matching(table: pd.DataFrame, **wanted) -> pd.DataFrame:
 
 def place(folder: str | Path, run: pd.Series) -> Path:
     """The folder of a diagnosed run's own files."""
-    path = Path(folder) / run["data"] / FOLDER / run["recipe"] / run["method"]
+    path = tables.place(folder) / run["data"] / FOLDER / run["recipe"] / run["method"]
     return path / f"labels-{run['labels']}" / f"seed-{run['seed']}"
 
 
@@ -73,8 +74,27 @@ def shown_run(runs: pd.DataFrame, method: str) -> pd.Series | None:
     return (runs if own.empty else own).sort_values(["method", "seed"]).iloc[0]
 
 
-def describe(runs: pd.DataFrame, data: str, recipe: str, labels: int) -> str:
-    """One paragraph of Markdown: what the page shows."""
+def setting_of(run: pd.Series | None, cars: pd.DataFrame, recipe: str, labels: int) -> dict[str, object]:
+    """What a page's tables share with the run it shows, for `matching`; without one, most of ``cars``."""
+    if run is not None:
+        return {column: run[column] for column in COMPARISON}
+    setting, rows = {"recipe": recipe, "labels": labels}, matching(cars, recipe=recipe, labels=labels)
+    if rows.empty:
+        return setting
+    usual = rows.groupby(["sources", "profile"]).size().idxmax()
+    return setting | dict(zip(("sources", "profile"), usual, strict=True))
+
+
+def beside(cars: pd.DataFrame, setting: dict[str, object]) -> pd.DataFrame:
+    """The rows of a setting, and of those that leave out some of its sources and are otherwise like it."""
+    if cars.empty or "sources" not in setting:
+        return cars
+    number = cars["sources"] + cars["recipe"].map(lambda recipe: len(Setting.parse(recipe).without))
+    return cars[(number == setting["sources"]) & (cars["profile"] == setting["profile"])]
+
+
+def describe(runs: pd.DataFrame, data: str, recipe: str, labels: int, others: int = 0) -> str:
+    """One paragraph of Markdown: what the page shows, and how many ``others`` it does not."""
     if runs.empty:
         return (
             f"No run of data **{data}**, recipe **{recipe}** with {labels} labelled target images has been "
@@ -87,7 +107,7 @@ def describe(runs: pd.DataFrame, data: str, recipe: str, labels: int) -> str:
     return (
         f"Data **{data}**, recipe **{recipe}**, {labels} labelled target images, profile "
         f"`{', '.join(sorted(runs['profile'].unique()))}`. Diagnosed runs: {methods}."
-    )
+    ) + (f" Not shown: {others} of another profile or number of sources." if others else "")
 
 
 def removal(cars: pd.DataFrame, recipe: str, method: str, labels: int, draws: int = 2000) -> pd.DataFrame:
@@ -106,6 +126,8 @@ def removal(cars: pd.DataFrame, recipe: str, method: str, labels: int, draws: in
         if removed is None:
             continue
         both = _paired(cars, recipe, setting)
+        if both.empty:
+            continue
         for column in ["dice", *(c for c in cars if c.startswith("recall_"))]:
             both["difference"] = both[f"{column}_without"] - both[f"{column}_with"]
             some = both.dropna(subset=["difference"])
@@ -129,6 +151,8 @@ def own_loss(cars: pd.DataFrame, recipe: str, method: str, labels: int) -> Inter
         others = [n for n in removed.values() if n != name and f"recall_{n}" in cars]
         if f"recall_{name}" in cars and others:
             both = _paired(cars, recipe, setting)
+            if both.empty:
+                continue
             change = {n: both[f"recall_{n}_without"] - both[f"recall_{n}_with"] for n in (name, *others)}
             both["contrast"] = change[name] - pd.DataFrame({n: change[n] for n in others}).mean(axis=1)
             pieces.append(both[["seed", "car", "contrast"]].dropna())
@@ -275,11 +299,14 @@ def _left_out(setting: str, recipe: str) -> str | None:
 
 
 def _paired(cars: pd.DataFrame, recipe: str, setting: str) -> pd.DataFrame:
+    """Both sides of the seeds that they share; empty where they share none."""
     first, second = (cars[cars["recipe"] == name] for name in (recipe, setting))
+    check_one(first)
+    check_one(second)
     keys = ["seed", "car"]
     both = first.merge(second, on=keys, suffixes=("_with", "_without"), validate="one_to_one")
     seeds = set(first["seed"]) & set(second["seed"])
-    if both.empty or len(both) < (second["seed"].isin(seeds)).sum():
+    if len(both) < (second["seed"].isin(seeds)).sum():
         raise InputError(
             f"recipes {recipe} and {setting} do not score the same test cars in the same seeds; "
             "run both from the same data"
@@ -290,13 +317,11 @@ def _paired(cars: pd.DataFrame, recipe: str, setting: str) -> pd.DataFrame:
 def _read(path: Path) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame()
-    try:
-        return read_csv(path)
-    except ValueError as error:
-        raise InputError(f"{path} cannot be read ({error}); delete it and diagnose its runs again") from error
+    return tables.read(path, (), "delete it and diagnose its runs again", read_csv)
 
 
 def _groups(table: pd.DataFrame):
+    check_one(table)
     return table.groupby("method") if len(table) else ()
 
 

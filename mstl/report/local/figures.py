@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mstl.report import plots, widgets
+from mstl.report.comparisons import check_one
 from mstl.report.local.diagnose import TOGETHER
 from mstl.report.results import method_label
 
@@ -70,6 +71,7 @@ def attention_films(film: Arrays) -> dict[str, list[bytes]]:
 
 def auc_matrix(attention: pd.DataFrame) -> Figure:
     """AUC of the attention of each sub-network (rows) for each region (columns); a panel a method."""
+    check_one(attention)
     regions = attention[attention["region"] != "object"] if len(attention) else attention
     methods = plots.order(regions["method"]) if len(regions) else []
     if not methods:
@@ -92,6 +94,7 @@ def auc_over_training(curves: pd.DataFrame) -> Figure:
 
     One method; lines are means over seeds, bands reach from the lowest to the highest seed.
     """
+    check_one(curves, ["method"])
     columns = [c for c in curves if c.startswith("auc_") and curves[c].notna().any()]
     if not columns:
         return _empty("AUC of attention over training")
@@ -111,6 +114,7 @@ def auc_over_training(curves: pd.DataFrame) -> Figure:
 
 def head_recall(heads: pd.DataFrame) -> Figure:
     """Recall of each part (columns) by the whole method and by each sub-network alone; a panel a method."""
+    check_one(heads)
     methods = plots.order(heads["method"]) if len(heads) else []
     if not methods:
         return _empty("recall of the sub-networks")
@@ -167,6 +171,7 @@ def removal_matrix(losses: pd.DataFrame) -> Figure:
 
 def distances(domains: pd.DataFrame) -> Figure:
     """Proxy A-distance before and after attention: a line a source and seed, a panel a method."""
+    check_one(domains)
     methods = plots.order(domains["method"]) if len(domains) else []
     if not methods:
         return _empty("proxy A-distance")
@@ -320,7 +325,4 @@ def _title(method: str) -> str:
 
 
 def _empty(what: str) -> Figure:
-    figure, ax = plt.subplots(figsize=(6, 0.8))
-    ax.text(0.5, 0.5, f"{what}: not measured yet", ha="center", va="center", color="#555555")
-    ax.set_axis_off()
-    return figure
+    return plots.nothing(f"{what}: not measured yet")
