@@ -122,6 +122,14 @@ def test_transferable_attention_is_uniform_where_the_discriminator_knows_nothing
     assert torch.allclose(method.head_logits(images), plain, atol=1e-6)
 
 
+def test_heads_asked_alone_say_what_they_say_in_the_prediction():
+    # Also with an attention that lies outside their networks.
+    method = plus(overrides="attention=transferable consensus=false prediction=heads").eval()
+    images = torch.randn(2, 3, 32, 48)
+    assert not torch.allclose(method.attention_maps(images), torch.ones(3, 2, 1, 8, 12), atol=1e-4)
+    assert torch.allclose(method.head_logits(images).mean(0), method.predict(images), atol=1e-6)
+
+
 def test_places_the_discriminator_is_sure_about_weigh_less():
     method = plus(1, overrides="attention=transferable").eval()
     features = torch.zeros(1, method.subnetworks.channels[-1], 1, 2)
