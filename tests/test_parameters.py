@@ -13,6 +13,7 @@ from PIL import Image
 from mstl.data.augment import to_float
 from mstl.methods import METHODS, build, find
 from mstl.report.local.diagnose import diagnose
+from mstl.report.results import collect, collect_compact
 from mstl.run import precision
 from mstl.run.config import TrainConfig
 from mstl.run.device import find_device
@@ -79,6 +80,16 @@ def test_a_parameter_of_diagnose_that_cannot_be_meant_is_named(run, tmp_path, na
         refused(name, lambda v=values: diagnose(v["run"], v["out"], v["data_dir"]))
 
 
+@pytest.mark.parametrize("gather", [collect, collect_compact])
+@pytest.mark.parametrize("name", ["runs", "out"])
+def test_a_parameter_of_collect_that_cannot_be_meant_is_named(run, tmp_path, gather, name):
+    good = {"runs": str(run), "out": str(tmp_path / "o")}
+    for bad in BAD:
+        if (name, bad) != ("out", "no such"):
+            refused(f"{name}|no such", lambda bad=bad: gather(**good | {name: bad}))
+    assert not (tmp_path / "o").exists()
+
+
 # Folders
 
 
@@ -109,6 +120,7 @@ def test_training_and_predicting_read_and_write_below_home(monkeypatch, tmp_path
     assert (tmp_path / "runs").is_dir() and (folder / "images.csv").exists()
     written = predict_folder(f"~/{folder.relative_to(tmp_path)}", "~/photographs", "~/masks")
     assert written == [tmp_path / "masks" / "a.png"] and written[0].exists()
+    assert all(table.is_relative_to(tmp_path / "results") for table in collect("~/runs", "~/results"))
     assert not (tmp_path / "~").exists()
 
 

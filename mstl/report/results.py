@@ -17,7 +17,7 @@ from mstl.report.bootstrap import Interval, on_shared_seeds, paired_difference, 
 from mstl.report.comparisons import COMPARISON, check_one, comparisons
 from mstl.run.names import Setting, Variant
 from mstl.system.errors import InputError
-from mstl.system.files import replacing
+from mstl.system.files import check_writable, path_of, replacing
 from mstl.system.progress import progress
 from mstl.system.tables import read_csv, to_cells
 
@@ -54,18 +54,20 @@ def collect(runs: str = "runs", out: str = "results", wanted: Collection[str] | 
     Raises:
         InputError: no finished run, or a run folder that cannot be read.
     """
+    runs, out = path_of("runs", runs), path_of("out", out)
+    check_writable("out", out)
     found, chosen = _chosen(runs, wanted)
     read = [_read_run(folder) for folder in chosen]
     written = []
     for data in sorted({run["data"] for run, _, _ in read}):
-        chosen = [entry for entry in read if entry[0]["data"] == data]
-        keys = [{name: run[name] for name in RUN_KEYS} for run, _, _ in chosen]
+        entries = [entry for entry in read if entry[0]["data"] == data]
+        keys = [{name: run[name] for name in RUN_KEYS} for run, _, _ in entries]
         tables = {
-            "runs": pd.DataFrame([run for run, _, _ in chosen]),
-            "images": _stack(keys, [images for _, images, _ in chosen]),
-            "curves": _stack(keys, [curves for _, _, curves in chosen]),
+            "runs": pd.DataFrame([run for run, _, _ in entries]),
+            "images": _stack(keys, [images for _, images, _ in entries]),
+            "curves": _stack(keys, [curves for _, _, curves in entries]),
         }
-        written += _write(tables, Path(out) / data, "%.5g")
+        written += _write(tables, out / data, "%.5g")
     _say_left_out(runs, found, chosen)
     return written
 
@@ -91,6 +93,8 @@ def collect_compact(
     Raises:
         InputError: no finished run, or a run folder that cannot be read.
     """
+    runs, out = path_of("runs", runs), path_of("out", out)
+    check_writable("out", out)
     found, chosen = _chosen(runs, wanted)
     by_data: dict[str, list[tuple]] = {}
     for folder in progress(chosen, len(chosen), "Reading runs"):
@@ -104,7 +108,7 @@ def collect_compact(
             "cars": _stack(keys, [car_means(images) for _, images, _ in entries]),
             "curves": _stack(keys, [curves for _, _, curves in entries]),
         }
-        written += _write(tables, Path(out) / data, "%.4g")
+        written += _write(tables, out / data, "%.4g")
     _say_left_out(runs, found, chosen)
     return written
 
@@ -181,8 +185,8 @@ def _again(folder: Path) -> str:
     return f"make it with `make sweep`, which keeps finished runs (or `make reproduce DATA={folder.name}`)"
 
 
-def _finished(runs: str) -> list[Path]:
-    folders = sorted(manifest.parent for manifest in Path(runs).glob("**/manifest.json"))
+def _finished(runs: Path) -> list[Path]:
+    folders = sorted(manifest.parent for manifest in runs.glob("**/manifest.json"))
     if not folders:
         raise InputError(
             f"no finished run below {runs}; train one with `python -m mstl train` or `make reproduce`"
@@ -190,7 +194,7 @@ def _finished(runs: str) -> list[Path]:
     return folders
 
 
-def _chosen(runs: str, wanted: Collection[str] | None) -> tuple[list[Path], list[Path]]:
+def _chosen(runs: Path, wanted: Collection[str] | None) -> tuple[list[Path], list[Path]]:
     """Folders of all finished runs, and of those that are wanted."""
     found = _finished(runs)
     chosen = [f for f in found if wanted is None or f.relative_to(runs).as_posix() in wanted]
@@ -199,14 +203,14 @@ def _chosen(runs: str, wanted: Collection[str] | None) -> tuple[list[Path], list
     return found, chosen
 
 
-def _say_left_out(runs: str, found: list[Path], chosen: list[Path]) -> None:
+def _say_left_out(runs: Path, found: list[Path], chosen: list[Path]) -> None:
     notes = _left_out(_unfinished(runs), "unfinished")
     notes += _left_out(len(found) - len(chosen), "of no current sweep")
     print(f"{len(chosen)} finished runs{notes}", flush=True)
 
 
-def _unfinished(runs: str) -> int:
-    begun = (config.parent for config in Path(runs).glob("**/config.json"))
+def _unfinished(runs: Path) -> int:
+    begun = (config.parent for config in runs.glob("**/config.json"))
     return sum(not (folder / "manifest.json").exists() for folder in begun)
 
 

@@ -36,7 +36,7 @@ class Snapshots:
 
     def __init__(self, every: int = 1) -> None:
         if every < 1:
-            raise InputError(f"every must be a number of steps ≥ 1; got {every}")
+            raise InputError(f"film must be a number of steps ≥ 1 between two snapshots; got {every}")
         self.every = every
         self._seen, self._looked = None, False
 

@@ -177,9 +177,11 @@ def domain_distances(run: Run, draws: int = 3) -> pd.DataFrame:
     rows = []
     for j, name in enumerate(run.names):
         for place, features in _features(run, j).items():
-            accuracy = np.nanmean(
-                [probe_accuracy(features, run.task.sources[j], run.task.test, seed=k) for k in range(draws)]
-            )
+            drawn = [
+                probe_accuracy(features, run.task.sources[j], run.task.test, seed=k) for k in range(draws)
+            ]
+            known = [accuracy for accuracy in drawn if not np.isnan(accuracy)]
+            accuracy = np.mean(known) if known else np.nan  # of a source of one car nothing can be said
             distance = 2 * (1 - 2 * (1 - accuracy))
             rows.append({"source": name, "place": place, "probe_accuracy": accuracy, "a_distance": distance})
     return _with_key(rows, run)
