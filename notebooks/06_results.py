@@ -36,7 +36,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from mstl.report import plots, results
-from mstl.report.comparisons import comparisons
+from mstl.report.comparisons import COMPARISON, comparisons
 
 plots.style()
 
@@ -182,7 +182,8 @@ if not results.available(folder, besides=data):
 # ## Where the numbers come from
 
 # %%
-runs[["method", "seed", "dice", "seconds", "device", "precision", "commit", "command"]].rename(
+several = [column for column in COMPARISON if runs[column].nunique() > 1]
+runs[[*several, "method", "seed", "dice", "seconds", "device", "precision", "commit", "command"]].rename(
     columns={"dice": "Dice"}
 )
 

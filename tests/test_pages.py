@@ -165,6 +165,9 @@ GROUPED_BY_METHOD: dict[str, Callable[[dict[str, pd.DataFrame]], object]] = {
     "differences": lambda t: results.differences(t["images"], METHODS),
     "curves": lambda t: plots.curves(t["curves"], "loss_source", plt.gca(), ""),
     "curves over progress": lambda t: draw.curves_over_progress(t["curves"], "loss_source", plt.gca(), ""),
+    "best rival": lambda t: comparison.best_rival(t["images"]),
+    "gap": lambda t: comparison.gap_of(t["images"]),
+    "cars": lambda t: draw.per_car_strip({"mstl": t["images"].assign(difference=1)}, {"mstl": NOTHING}),
     "probe": lambda t: draw.probe_dots(t["runs"]),
     "time": lambda t: draw.time_against_dice(comparison.summarise(t["images"]), t["runs"]),
     "training": lambda t: figures.auc_over_training(of("mstl", t["curves"])),
@@ -173,6 +176,7 @@ GROUPED_BY_METHOD: dict[str, Callable[[dict[str, pd.DataFrame]], object]] = {
     "distances": lambda t: figures.distances(t["runs"]),
     "words": lambda t: diagnosis.heads_verdict(t["images"]),
 }
+NOTHING = {"low": 0.0, "high": 0.0, "difference": 0.0}
 OTHERWISE = {"data": "folder", "recipe": "parts~front", "sources": 2, "labels": 4, "profile": "full"}
 
 

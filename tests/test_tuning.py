@@ -27,6 +27,16 @@ def test_the_best_mean_over_seeds_wins_whatever_the_test_says():
     assert table.loc[("dann", "strength=0.5"), "seeds"] == 2
 
 
+def test_a_value_that_was_tried_where_others_were_not_is_compared_where_all_were():
+    """0.5 is better in the seeds that both have; a third seed, an easy one, must not speak for 0.1."""
+    easy = pd.DataFrame([("dann+strength=0.1", 102, 0.99, 0.5)], columns=RUNS.columns)
+    table = tuned(pd.concat([RUNS, easy])).set_index(["method", "value"])
+    assert table.loc[("dann", "strength=0.1"), "validation"] == pytest.approx(0.71)
+    assert table.loc[("dann", "strength=0.5"), "best"]
+    nowhere = tuning_table(pd.concat([RUNS[:1], RUNS[3:4]]))
+    assert nowhere.loc["dann", "taken"] == "none: no setting has all values"
+
+
 def test_a_run_without_a_value_is_no_value():
     assert "source_combine" not in set(tuned(RUNS)["method"])
 

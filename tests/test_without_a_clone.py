@@ -20,13 +20,16 @@ from mstl.system import project
 from mstl.system.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted(path for path in (ROOT / "notebooks").glob("*.ipynb") if path.stem != "05_training")
+PAGES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 VERSION = "v0.1.0"
 
 EXECUTE = """
 import sys, nbformat
 from nbclient import NotebookClient
 notebook = nbformat.read(sys.argv[1], as_version=4)
+for cell in list(notebook.cells):  # small, as nbmake does it
+    for name, value in cell.metadata.get("nbmake", {}).get("mock", {}).items():
+        cell.source += f"\\n{name} = {value!r}"
 NotebookClient(notebook, timeout=900, kernel_name="python3").execute()
 """
 
@@ -135,6 +138,14 @@ def test_tables_and_cars_of_the_installed_revision_are_fetched_once(colab, capsy
     exec(TABLES, {})
     assert fetched == capsys.readouterr().out.splitlines()[:-1] != []
     assert len(colab.asked) == len(set(colab.asked)) == 2
+
+
+@pytest.mark.parametrize("place", [ROOT, ROOT / "notebooks", None], ids=["root", "notebooks", "elsewhere"])
+def test_in_a_clone_a_page_may_work_anywhere(place, tmp_path, monkeypatch):
+    (tmp_path / "content").mkdir()
+    monkeypatch.chdir(place or tmp_path / "content")
+    found = tables.place("../results/grid")
+    assert found.samefile(ROOT / "results/grid") and not tables.place("../results/nothing").exists()
 
 
 @pytest.fixture

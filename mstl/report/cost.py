@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mstl.report import tables
-from mstl.report.plots import PALETTE
+from mstl.report.plots import GREY, PALETTE, round_numbers
 
 NAMES = ("train", "mmd", "step", "limit", "growth", "start", "levers")
 LONG = ("dice",)  # minutes of training, which not every `make bench` has to wait for
@@ -24,7 +24,6 @@ LOOPS = {
     "ours": ("*", PALETTE[0]),
 }
 STORES = {"memory": ("o", PALETTE[0]), "file": ("s", PALETTE[2]), "cold file": ("D", PALETTE[5])}
-GREY = "#555555"
 LABEL = 50  # characters to a line of a row's label
 FAR = 5.0  # times better than asked; what lies beyond is written as a number
 
@@ -180,7 +179,7 @@ def growth(rows: pd.DataFrame) -> Figure:
         ax.set_xlabel(what)
         ax.legend(loc="upper left")
     low, high = axes[0].get_ylim()
-    ticks = [m * 10.0**e for e in range(6) for m in (1, 2, 5) if low <= m * 10.0**e <= high]
+    ticks = round_numbers(low, high)
     axes[0].set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes[0].set_ylabel("step time (ms)")
     return figure
@@ -277,7 +276,7 @@ def _log_ticks(ax: Axes) -> None:
     """A logarithmic x axis with 1, 2 and 5 times the powers of ten in plain numbers."""
     low, high = ax.get_xlim()
     ax.set_xscale("log")
-    ticks = [m * 10.0**e for e in range(-3, 5) for m in (1, 2, 5)]
-    ax.set_xticks([t for t in ticks if low <= t <= high], [f"{t:g}" for t in ticks if low <= t <= high])
+    ticks = round_numbers(low, high)
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.set_xlim(low, high)
     ax.minorticks_off()

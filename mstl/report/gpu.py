@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from mstl.report import results
 from mstl.report.plots import PALETTE
+from mstl.report.tables import place
 from mstl.run.config import PROFILES
 
 WAYS = {  # the way of `workflow/gpu/speed.py` -> name in the legend, colour, marker
@@ -31,7 +32,7 @@ BOUNDS = {  # test of tests/test_gpu.py -> what it says
 
 def load(folder: str | Path) -> dict[str, pd.DataFrame]:
     """The tables in ``folder``, by name; empty where no GPU has run yet."""
-    files = sorted(Path(folder).glob("*.csv"))
+    files = sorted(place(folder).glob("*.csv"))
     return {file.stem: pd.read_csv(file, dtype={"commit": str, "at": str}) for file in files}
 
 
@@ -75,8 +76,8 @@ def passes(tables: dict[str, pd.DataFrame]) -> Figure:
     """Milliseconds of a forward and backward pass over J, a panel a profile, in each of `WAYS`."""
     speed = tables["speed"]
     chosen = speed[speed["quantity"].str.startswith("forward and backward")]
-    place = chosen["at"].str.extract(r"(?P<profile>\w+) J=(?P<J>\d+)").astype({"J": int})
-    chosen = chosen.assign(way=chosen["quantity"].str.removeprefix("forward and backward, "), **place)
+    parsed = chosen["at"].str.extract(r"(?P<profile>\w+) J=(?P<J>\d+)").astype({"J": int})
+    chosen = chosen.assign(way=chosen["quantity"].str.removeprefix("forward and backward, "), **parsed)
     profiles = list(dict.fromkeys(chosen["profile"]))
     figure, axes = plt.subplots(1, len(profiles), figsize=(3.2 * len(profiles), 3.2), squeeze=False)
     for ax, profile in zip(axes[0], profiles, strict=True):
@@ -128,7 +129,7 @@ def minutes(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 def runs(folder: str | Path, data: str = "studio") -> pd.DataFrame | None:
     """The training runs of `make gpu` on ``data``, if there are any."""
-    if not (Path(folder) / data / "runs.csv").exists():
+    if not (place(folder) / data / "runs.csv").exists():
         return None
     return results.load(folder, data, "runs")
 

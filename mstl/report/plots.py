@@ -29,6 +29,7 @@ from mstl.run.names import Variant
 
 # Okabe & Ito's palette: eight colours that people with any colour vision can tell apart.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#555555")
+GREY = PALETTE[7]
 MASK_COLOUR = np.array((0.90, 0.62, 0.0))
 # Front, cabin, rear, wheels, glass, lights, mirrors, and the foreign body of a chimera.
 PART_COLOURS = ("#0072B2", "#009E73", "#E69F00", "#444444", "#56B4E9", "#F0E442", "#CC79A7", "#B0B0B0")
@@ -68,6 +69,11 @@ def order(methods: Sequence[str]) -> list[str]:
 def colour(method: str) -> str:
     """The colour of a method, the same in every figure."""
     return described(Variant.parse(method).method).colour
+
+
+def round_numbers(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times the powers of ten between two limits: the ticks of a logarithmic axis."""
+    return [n for e in range(-3, 6) for m in (1, 2, 5) if low <= (n := m * 10.0**e) <= high]
 
 
 def to_picture(image: Tensor) -> np.ndarray:
@@ -283,7 +289,7 @@ def _difference_intervals(differences: Sequence[Difference], ax: Axes) -> None:
         ax.plot([low, high], [y, y], color=paint, lw=3, solid_capstyle="round")
         ax.plot(mean, y, "o", color=paint, ms=9, mec="white", mew=1.5, zorder=3)
         _name_value(ax, f"{mean:+.1f}", mean, y)
-    ax.axvline(0, color="#555555", lw=1)
+    ax.axvline(0, color=GREY, lw=1)
     ax.set_yticks(range(len(differences)), [f"against {label(d.other)}" for d in reversed(differences)])
     ax.set_ylim(-0.5, len(differences) - 0.4)
     ax.grid(axis="y", visible=False)
@@ -292,7 +298,7 @@ def _difference_intervals(differences: Sequence[Difference], ax: Axes) -> None:
 def nothing(what: str) -> Figure:
     """A figure that says what there is none of."""
     figure, ax = plt.subplots(figsize=(6, 0.8))
-    ax.text(0.5, 0.5, what, ha="center", va="center", color="#555555")
+    ax.text(0.5, 0.5, what, ha="center", va="center", color=GREY)
     ax.set_axis_off()
     return figure
 

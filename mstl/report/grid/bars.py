@@ -108,9 +108,9 @@ def _second(cars, runs, seeds: int) -> list[dict[str, object]]:
 def _costs(cars, seeds: int) -> list[dict[str, object]]:
     """The second half of E2: what an added source costs us, where it costs source combine 3 points."""
     table = comparison.robustness(cars, (OURS, COMBINE))
-    keys = ["data", "recipe", "extra", "labels"]
+    keys = ["data", "recipe", "extra", "labels", "profile"]
     rows = []
-    for (data, recipe, extra, labels), both in table.groupby(keys, sort=True):
+    for (data, recipe, extra, labels, _), both in table.groupby(keys, sort=True):
         change = {row.method: row for row in both.itertuples()}
         setting = replace(Setting.parse(recipe), extra=tuple(extra.split()))
         row = _place(data, str(setting), labels) | {"reached": NOT_RUN, "note": ""}

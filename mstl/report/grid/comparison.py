@@ -14,7 +14,7 @@ import pandas as pd
 
 from mstl.report import results
 from mstl.report.bootstrap import on_shared_seeds, paired_difference, two_way_bootstrap
-from mstl.report.comparisons import COMPARISON
+from mstl.report.comparisons import COMPARISON, check_one
 from mstl.report.results import RUN_KEYS, method_label
 from mstl.run.names import Setting, Variant
 from mstl.system.errors import InputError
@@ -378,7 +378,8 @@ def _nothing() -> pd.DataFrame:
 
 
 def _by_seed(cars: pd.DataFrame) -> pd.DataFrame:
-    """Mean Dice, seeds as rows and variants as columns; cars weigh alike."""
+    """Mean Dice in one setting, seeds as rows and variants as columns; cars weigh alike."""
+    check_one(cars)
     return cars.pivot_table(index="seed", columns="method", values="dice", aggfunc="mean")
 
 

@@ -15,12 +15,11 @@ from matplotlib.figure import Figure
 from mstl.methods.catalogue import described
 from mstl.report.comparisons import check_one, name_of, telling
 from mstl.report.grid.comparison import NOT_RUN, at_equal_time, family, variant_label
-from mstl.report.plots import PALETTE, colour, order
+from mstl.report.plots import GREY, PALETTE, colour, order, round_numbers
 from mstl.run.names import Variant, separate
 
 LINES = {"target_only": ":", "oracle": "--", "source_combine": "-.", "mstl": (0, (6, 2)), "mstl_plus": "-"}
 SETTING_MARKERS = "osD^v<>P"
-GREY = "#555555"
 
 
 def marker(method: str) -> dict[str, object]:
@@ -108,6 +107,7 @@ def per_car_strip(
     generator = np.random.default_rng(0)
     names = list(differences)[::-1]
     for y, name in enumerate(names):
+        check_one(differences[name])
         points = differences[name]["difference"].to_numpy()
         jitter = y + generator.uniform(-0.22, 0.22, len(points))
         ax.plot(points, jitter, "o", ms=3.5, color=colour(name), alpha=0.6, mew=0)
@@ -224,9 +224,8 @@ def time_against_dice(table: pd.DataFrame, runs: pd.DataFrame, ax: Axes | None =
             ax.plot([seconds[method]] * 2, [row["low"], row["high"]], color=colour(name), lw=1, alpha=0.5)
             ax.plot(seconds[method], row["dice"], ls="none", **marker(method), label=variant_label(method))
     ax.set_xscale("log")
-    ticks = [10**e * m for e in range(6) for m in (1, 2, 5)]
-    low, high = ax.get_xlim()
-    ax.set_xticks([t for t in ticks if low <= t <= high], [f"{t:g}" for t in ticks if low <= t <= high])
+    ticks = round_numbers(*ax.get_xlim())
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
     ax.set(xlabel="seconds of training (logarithmic)", ylabel="Dice (%)")
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)

@@ -102,11 +102,11 @@ def auc_over_training(curves: pd.DataFrame) -> Figure:
     names = [c.removeprefix("auc_") for c in columns]
     for (name, colour), column, style in zip(source_colours(names).items(), columns, _STYLES, strict=False):
         _line(axes[0], curves, column, colour, style, name)
-    axes[0].axhline(0.5, color="#555555", ls=":", lw=1)
+    axes[0].axhline(0.5, color=plots.GREY, ls=":", lw=1)
     axes[0].set(xlabel="step", ylabel="AUC of the own part")
     figure.legend(title="attention of", loc="outside right upper", fontsize=9, title_fontsize=9)
     _line(axes[1], curves, "attention_entropy", plots.PALETTE[0], "-", "")
-    axes[1].axhline(1, color="#555555", ls=":", lw=1)
+    axes[1].axhline(1, color=plots.GREY, ls=":", lw=1)
     axes[1].set(xlabel="step", ylabel="entropy (1 is uniform)")
     axes[1].ticklabel_format(axis="y", useOffset=False)
     return figure
@@ -194,7 +194,7 @@ def distances(domains: pd.DataFrame) -> Figure:
                 alpha=0.8,
                 label=name,
             )
-        ax.axhline(0, color="#555555", ls=":", lw=1)
+        ax.axhline(0, color=plots.GREY, ls=":", lw=1)
         ax.set_xticks([0, 1], ["before\nattention", "after\nattention"])
         ax.set(title=_title(method), xlim=(-0.3, 1.3), ylim=(min(-0.1, domains["a_distance"].min()), 2.05))
         ax.grid(axis="x", visible=False)
@@ -211,7 +211,7 @@ def game(curves: pd.DataFrame) -> Figure:
         return _empty("discriminators")
     figure, axes = plt.subplots(1, 2, figsize=(9, 3))
     plots.curves(curves, "discriminator_accuracy", axes[0], "discriminator accuracy")
-    axes[0].axhline(0.5, color="#555555", ls=":", lw=1)
+    axes[0].axhline(0.5, color=plots.GREY, ls=":", lw=1)
     plots.curves(curves, "gradient_ratio", axes[1], "gradient ratio")
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
     return figure
