@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_cars import carvana_folder
 from PIL import Image
 
 from mstl.data import load, local_task, task_of
@@ -75,6 +76,13 @@ def test_the_same_picture_under_two_names_is_refused(own):
     copied(own, "b_2", own / "sources/one", "y")
     with pytest.raises(InputError, match=r"the target share an image .group y there, b here"):
         make(own)
+
+
+def test_the_same_picture_of_two_cars_in_carvanas_layout_is_refused(tmp_path):
+    place = carvana_folder(tmp_path / "cars", cars=8, views=(1, 2))
+    shutil.copy(place / "train/car00_01.jpg", place / "train/car07_02.jpg")
+    with pytest.raises(InputError, match="cars: groups car00 and car07 share an image"):
+        local_task("carvana", "parts", 2, 1, 0, (32, 48), place, tmp_path / "cache")
 
 
 def as_jpeg(image: Image.Image, path: Path) -> None:

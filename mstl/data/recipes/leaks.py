@@ -31,8 +31,13 @@ COARSE, FINE = 8, 32
 _ROWS = 256  # images at a time
 
 
-def check_groups(domain: Domain, place: object) -> None:
+def check_groups(domain: Domain, place: object, turntable: bool = False) -> None:
     """Say how many groups there are, and that no picture is in two of them.
+
+    Args:
+        domain: all of it, before any split.
+        place: what messages call it.
+        turntable: groups are cars by their file names, and cars of one kind may look alike.
 
     Raises:
         InputError: two groups share a picture.
@@ -40,16 +45,19 @@ def check_groups(domain: Domain, place: object) -> None:
     groups = domain.groups
     names = sorted(set(groups.tolist()))
     each = "; each image is a group of its own" if len(names) == len(domain) else ""
+    table = "" if turntable else "; groups.csv can name them"
     note(
         f"{place}: {len(domain)} images of {len(names)} groups ({enumerated(names)}){each}. A group is never "
-        "split; groups.csv can name them"
+        f"split{table}"
     )
     for i, j in equal(domain, domain):
         if groups[i] != groups[j]:
+            together = "" if turntable else ", or give both one group in groups.csv"
             raise InputError(
-                f"{place}: groups {groups[i]} and {groups[j]} share an image; keep it once, or give both one "
-                "group in groups.csv"
+                f"{place}: groups {groups[i]} and {groups[j]} share an image; keep it once{together}"
             )
+    if turntable:
+        return
     pairs = [(i, j) for i, j in alike(domain, domain) if groups[i] != groups[j]]
     if pairs:
         _say(pairs, f"{place}: images of groups {groups[pairs[0][0]]} and {groups[pairs[0][1]]}")

@@ -42,14 +42,14 @@ class Request:
     cache_dir: str | Path | None
 
     def load(self) -> Domain:
-        """The whole data set; of one's own folder nothing is known, so it is checked.
+        """The whole data set; of what a user brings nothing is known, so it is checked.
 
         Raises:
             InputError: as `load`, or as `check_groups`.
         """
         whole = load(self.data, self.size, self.data_dir, self.cache_dir)
-        if self.data == "folder":
-            check_groups(whole, self.data_dir)
+        if self.data in ("folder", "carvana"):
+            check_groups(whole, self.data_dir or self.data, turntable=self.data == "carvana")
         return whole
 
 
