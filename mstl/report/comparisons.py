@@ -32,6 +32,11 @@ def name_of(values: Mapping[str, object]) -> str:
     return ", ".join(filter(None, [place, *rest]))
 
 
+def listed(table: pd.DataFrame, column: str) -> str:
+    """The values of a column, each once, in order."""
+    return ", ".join(map(str, sorted(table[column].unique())))
+
+
 def telling(table: pd.DataFrame, always: Sequence[str] = ("data", "recipe", "labels")) -> list[str]:
     """The columns of `COMPARISON` that tell a table's comparisons apart: ``always``, and others it takes."""
     there = [column for column in COMPARISON if column in table]
@@ -47,8 +52,7 @@ def check_one(table: pd.DataFrame, besides: Sequence[str] = ()) -> None:
     """
     for column in (*COMPARISON, *besides):
         if column in table and table[column].nunique() > 1:
-            values = ", ".join(map(str, sorted(table[column].unique())))
             raise InputError(
-                f"scores of several {column} ({values}) would be averaged into one number; "
+                f"scores of several {column} ({listed(table, column)}) would be averaged into one number; "
                 "take the rows of one"
             )

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pandas as pd
 from mstl.methods.catalogue import described
 from mstl.report import tables
 from mstl.report.bootstrap import Interval, on_shared_seeds, paired_difference, two_way_bootstrap
-from mstl.report.comparisons import COMPARISON, check_one, comparisons
+from mstl.report.comparisons import COMPARISON, check_one, comparisons, listed
 from mstl.run.names import Setting, Variant
 from mstl.system.errors import InputError
 from mstl.system.files import check_writable, path_of, replacing
@@ -306,15 +307,12 @@ def _stack(keys: Sequence[dict[str, Any]], tables: Sequence[pd.DataFrame]) -> pd
 
 def describe(runs: pd.DataFrame) -> str:
     """One paragraph of Markdown: which comparison the tables hold."""
-
-    def listed(column: str) -> str:
-        return ", ".join(map(str, sorted(runs[column].unique())))
-
+    of = partial(listed, runs)
     return (
-        f"Data **{listed('data')}**, recipe **{listed('recipe')}**, J = {listed('sources')} sources, "
-        f"{listed('labels')} labelled target images, profile `{listed('profile')}` "
-        f"({listed('steps')} steps), seeds {listed('seed')}; {listed('cars')} test cars a seed. "
-        f"Made by `make reproduce DATA={listed('data')}`."
+        f"Data **{of('data')}**, recipe **{of('recipe')}**, J = {of('sources')} sources, "
+        f"{of('labels')} labelled target images, profile `{of('profile')}` "
+        f"({of('steps')} steps), seeds {of('seed')}; {of('cars')} test cars a seed. "
+        f"Made by `make reproduce DATA={of('data')}`."
     )
 
 

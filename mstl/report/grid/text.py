@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 
 from mstl.report.bootstrap import Interval
-from mstl.report.comparisons import COMPARISON, name_of, telling
+from mstl.report.comparisons import COMPARISON, listed, name_of, telling
 from mstl.report.grid.comparison import NOT_RUN, family, reported, variant_label
 from mstl.report.results import verdict
 from mstl.run.config import PROFILES
@@ -81,15 +83,12 @@ def describe(runs: pd.DataFrame) -> str:
     rows = reported(runs, "runs")
     settings = rows[COMPARISON].drop_duplicates()
     profiles = "; ".join(_size(name) for name in sorted(rows["profile"].unique()))
-
-    def listed(column: str) -> str:
-        return ", ".join(map(str, sorted(rows[column].unique())))
-
+    of = partial(listed, rows)
     return (
-        f"**{len(rows)} runs** on {listed('data')}: {len(settings)} settings, "
+        f"**{len(rows)} runs** on {of('data')}: {len(settings)} settings, "
         f"{rows['method'].map(family).nunique()} methods in {rows['method'].nunique()} variants, "
-        f"seeds {listed('seed')}, labels {listed('labels')}, profile {profiles}. "
-        f"Computed on {listed('device')}, from commit {listed('commit')}. "
+        f"seeds {of('seed')}, labels {of('labels')}, profile {profiles}. "
+        f"Computed on {of('device')}, from commit {of('commit')}. "
         "Made by `make sweep`; what it trains is written in `workflow/sweeps/`."
     )
 
