@@ -198,3 +198,8 @@ def test_headroom_is_the_share_of_the_gap_between_the_references():
         for method, dice in (("target_only", 0.8), ("mstl", 0.85), ("oracle", 0.9))
     )
     assert "**10.0 Dice points**; MSTL closes 50 %" in results.headroom(table)
+    # A seed that the oracle alone has, with easier cars, opens no room.
+    easy = table[table["method"] == "oracle"].assign(seed=7, dice=1.0)
+    assert "MSTL closes 50 %" in results.headroom(pd.concat([table, easy]))
+    alone = pd.concat([table[table["method"] != "oracle"], easy])
+    assert "it shares no seed with the references" in results.headroom(alone)
