@@ -1,5 +1,6 @@
 """What makes a finished run stale, and what does not."""
 
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -111,3 +112,19 @@ def test_methods_of_one_fingerprint_are_one_method():
     prints = {name: provenance.source_fingerprint(find(name)) for name in METHODS}
     assert prints["mdan_hard"] == prints["mdan_soft"]  # one file
     assert len(set(prints.values())) == len(prints) - 1
+
+
+def test_a_method_of_ones_own_counts_with_its_file(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    prints = []
+    for lines in ("    pass", "    pass  # the same", "    teacher = 1.0"):
+        file = tmp_path / "mine.py"
+        file.write_text(
+            f"from mstl.methods.source_combine import SourceCombine\nclass Mine(SourceCombine):\n{lines}\n"
+        )
+        spec = importlib.util.spec_from_file_location("mine", file)
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, "mine", module)
+        spec.loader.exec_module(module)
+        prints.append(provenance.source_fingerprint(module.Mine))
+    assert prints[0] == prints[1] != prints[2]

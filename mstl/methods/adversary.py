@@ -175,8 +175,8 @@ def largest(values: Tensor) -> Tensor:
 def gradient_ratio(adversarial: Tensor, task: Tensor, weights: Iterable[nn.Parameter]) -> Tensor:
     r""":math:`\|\nabla_{\theta_F} \mathcal L_{adv}\| / \|\nabla_{\theta_F} \mathcal L_{task}\|`, 0-d.
 
-    The size of the reversed and scaled gradient against that of the segmentation losses, over the weights of
-    the extractors: far below 0.1 no game is played, near 1 the adversary rules. It is not taken at the
+    The size of the reversed and scaled gradient against that of the method's other losses, over the weights
+    of the extractors: far below 0.1 no game is played, near 1 the adversary rules. It is not taken at the
     features, because the decoder reaches the extractor through skip connections, too. A weight that a loss
     does not reach, of the target's own normalisation without target labels for instance, counts as 0 there.
     """
