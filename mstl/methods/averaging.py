@@ -39,7 +39,7 @@ def head_losses(
     return losses
 
 
-def mean_probability_logits(logits: Tensor) -> Tensor:
+def mean_probability_logits(logits: Iterable[Tensor]) -> Tensor:
     r"""Logits of the mean probability of J predictions.
 
     .. math::
@@ -50,12 +50,12 @@ def mean_probability_logits(logits: Tensor) -> Tensor:
     Both sums are taken in the log domain: certain predictions neither overflow nor lose their gradient.
 
     Args:
-        logits: :math:`z`, (J, n, 1, h, w).
+        logits: :math:`z`, J of (n, 1, h, w).
 
     Returns:
         (n, 1, h, w), float32 at least; for J = 1 the logits themselves, up to rounding.
     """
-    z = _full(logits)
+    z = _full(torch.stack(tuple(logits)))
     return F.logsigmoid(z).logsumexp(0) - F.logsigmoid(-z).logsumexp(0)
 
 

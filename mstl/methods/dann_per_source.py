@@ -49,18 +49,13 @@ class DANNPerSource(base.Method):
         self.adversary = hyper.adversary(sources, self.subnetworks.channels[-1])
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        labelled = len(batch.target.masks)
-        pairs = [
-            (network(images, SOURCE), network(batch.target.images, TARGET, labelled))
-            for network, images in zip(self.subnetworks, batch.source_images, strict=True)
-        ]
-        features = [(source.features, target.features) for source, target in pairs]
+        images, masks = batch.target.images, batch.target.masks
+        sources = [f(x, SOURCE) for f, x in zip(self.subnetworks, batch.source_images, strict=True)]
+        targets = [f(images, TARGET, len(masks)) for f in self.subnetworks]
+        features = [(s.features, t.features) for s, t in zip(sources, targets, strict=True)]
         return {
             **head_losses(
-                [source.logits for source, _ in pairs],
-                batch.source_masks,
-                [target.logits for _, target in pairs],
-                batch.target.masks,
+                [s.logits for s in sources], batch.source_masks, [t.logits for t in targets], masks
             ),
             "adversarial": self.adversary.losses(features, self.hyper.reversal(progress)).mean(),
         }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from mstl.data.batches import Batch
@@ -87,7 +86,7 @@ class M3SDA(base.Method):
 
     def predict(self, images: Tensor) -> Tensor:
         maps = self.encoder(images, TARGET)
-        return mean_probability_logits(torch.stack([predict(maps, TARGET) for predict in self.predictors]))
+        return mean_probability_logits(predict(maps, TARGET) for predict in self.predictors)
 
     def moment_distance(self, sources: list[Tensor], target: Tensor) -> Tensor:
         """MD² of J source maps and a target map (n, c, h', w'), each place a row; 0-d."""

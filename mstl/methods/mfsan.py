@@ -99,8 +99,8 @@ class MFSAN(base.Method):
 
     def predict(self, images: Tensor) -> Tensor:
         shared = self.encoder(images, TARGET)
-        logits = [P(self._own(j, shared, TARGET), TARGET) for j, P in enumerate(self.predictors)]
-        return mean_probability_logits(torch.stack(logits))
+        logits = (P(self._own(j, shared, TARGET), TARGET) for j, P in enumerate(self.predictors))
+        return mean_probability_logits(logits)
 
     def discrepancy(self, source: Tensor, target: Tensor, progress: float) -> Tensor:
         """MMD² of sampled places of two maps (n, c, h', w'); 0-d."""

@@ -57,9 +57,7 @@ class SourceOnly(base.Method):
         return head_losses(logits, masks, [], masks.new_empty(0))
 
     def predict(self, images: Tensor) -> Tensor:
-        return mean_probability_logits(
-            torch.stack([network(images, TARGET).logits for network in self.networks])
-        )
+        return mean_probability_logits(network(images, TARGET).logits for network in self.networks)
 
     def source_features(self, images: Tensor, source: int, domain: int | None = None) -> Tensor:
         network = self.networks[self.chosen.index(source) if source in self.chosen else 0]
