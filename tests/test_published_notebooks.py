@@ -81,7 +81,7 @@ def executed(tmp_path_factory) -> nbformat.NotebookNode:
         ],
         env={
             **os.environ,
-            "PYTHONPATH": f"{ROOT}:{ROOT / 'workflow'}",
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'workflow'}:{ROOT / 'tools'}",
             "HOME": str(home),
             "USER": USER,
             "KAGGLE_KEY": SECRET,

@@ -412,7 +412,7 @@ def test_a_notebook_killed_while_it_is_saved_is_whole_or_absent(tmp_path, record
         "import sys; from pathlib import Path; import execute; execute.execute(*map(Path, sys.argv[1:]), {})"
     )
     line = [sys.executable, "-c", code, str(source), str(target)]
-    there = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'workflow'}"}
+    there = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'workflow'}:{ROOT / 'tools'}"}
     partial = target.with_suffix(".partial.ipynb")
 
     def begin() -> subprocess.Popen:

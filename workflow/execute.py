@@ -7,7 +7,6 @@ cell has ended, and to ``<name>.failed.ipynb`` when one has failed. So a target 
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ import papermill
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
 import pair
 import private
 from mstl.system.errors import InputError

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import book
+import pair
 import plan
 from mstl.data.files import files_fingerprint
 from mstl.run import provenance
@@ -36,7 +37,7 @@ def tasks_of(data: str, shown: Job | None = None, timeout: int = 21600) -> list[
     tasks = []
     for page in names():
         source, target = NOTEBOOKS / f"{page}.py", EXECUTED / data / page / f"{page}.ipynb"
-        declared = plan.pair.defaults(source)
+        declared = pair.defaults(source)
         parameters, read = {}, []
         if "folder" in declared:
             folder = NOTEBOOKS / declared["folder"]
@@ -47,7 +48,7 @@ def tasks_of(data: str, shown: Job | None = None, timeout: int = 21600) -> list[
             parameters["train"] = False
         if shown and shown.notebook == str(source):
             read = [plan.digest(Path(shown.target).read_bytes())]
-        key = plan.digest(plan.pair.cells(source), parameters, code, read)
+        key = plan.digest(pair.cells(source), parameters, code, read)
         job = Job(page, str(target), None, str(source), parameters)
         tasks.append(Task(str(EXECUTED / data / plan.TASKS / page), key, (job,), timeout))
     return tasks

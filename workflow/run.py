@@ -21,6 +21,8 @@ from typing import IO
 
 import yaml
 
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "tools"))
 import book
 import command_line
 import pages
@@ -34,7 +36,6 @@ from processes import obey_signals, stop
 from progress import Progress
 from sweep_file import Sweep
 
-ROOT = Path(__file__).resolve().parent.parent
 POLL = 1.0  # seconds between looks at what the workers have written
 TARGETS = ("reproduce", "runs", "book", "sweep")
 

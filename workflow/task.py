@@ -18,6 +18,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
 from mstl.run.config import TrainConfig
 from mstl.system.errors import InputError
 from mstl.system.files import replacing
