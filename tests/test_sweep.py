@@ -23,7 +23,7 @@ from command_line import Options
 from mstl.report import results
 from mstl.run.config import TrainConfig
 from mstl.system.errors import InputError
-from progress import Progress, duration
+from progress import Progress
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -75,30 +75,30 @@ blocks:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("blocks: [", r"some.yaml cannot be read as YAML"),
-        ("- parts", r"some.yaml is not a sweep"),
+        ("blocks: [", r"some.yaml: cannot be read as YAML"),
+        ("- parts", r"some.yaml: is not a sweep"),
         ("block: []", r"some.yaml: unknown key block; the keys are profile"),
         ("profile: fast\nblocks: [{}]", r"some.yaml: profile 'fast' is unknown"),
         ("blocks: []", r"some.yaml: blocks must be a list"),
         ("blocks: [{label: 4}]", r"block 1: unknown key label; the keys are data"),
-        ("blocks: [{seeds: 0}]", r"block 1 \(studio parts\): methods is missing"),
-        ("blocks: [{methods: dann}]", r"block 1 \(studio parts\): seeds is missing"),
+        ("blocks: [{seeds: 0}]", r"block 1: methods is missing"),
+        ("blocks: [{methods: dann}]", r"block 1: seeds is missing"),
         ("blocks: [{seeds: [], methods: dann}]", r"seed is an empty list"),
         ("blocks: [{seeds: 0, methods: [{step: 4}]}]", r"is not a method"),
         ("blocks: [{seeds: 0, methods: [{method: dann, step: 4}]}]", r"method dann: unknown key step"),
         ("groups: {a: [a]}\nblocks: [{seeds: 0, methods: a}]", r"group 'a' contains itself"),
         ("groups: {a: dann}\nblocks: [{seeds: 0, methods: a}]", r"groups must name lists"),
-        ("blocks: [{seeds: 0, labels: four, methods: dann}]", r"block 1 .*: labels must be a whole number"),
+        ("blocks: [{seeds: 0, labels: four, methods: dann}]", r"block 1: labels must be a whole number"),
         ("blocks: [{seeds: 0, methods: [{method: dann, mean_teacher: 1e-3}]}]", r"write 1.0e-3, not 1e-3"),
-        ("blocks: [{seeds: 0, labels: , methods: dann}]", r"block 1 .*: labels must be one value or a list"),
-        ("blocks: [{seeds: 0, recipe: {a: 1}, methods: dann}]", r"block 1 .*: recipe must be one value or a"),
-        ("blocks: [{seeds: 0-2, methods: dann}]", r"block 1 .*: seed must be a whole number"),
+        ("blocks: [{seeds: 0, labels: , methods: dann}]", r"block 1: labels must be one value or a list"),
+        ("blocks: [{seeds: 0, recipe: {a: 1}, methods: dann}]", r"block 1: recipe must be one value or a"),
+        ("blocks: [{seeds: 0-2, methods: dann}]", r"block 1: seed must be a whole number"),
         ("blocks: [{seeds: 0, methods: [{method: dann, steps: [[4]]}]}]", r"method dann: steps must be one"),
-        ("blocks: [{seeds: 0, methods: dann+steps=x}]", r"block 1 .*: 'dann\+steps=x' names no variant"),
+        ("blocks: [{seeds: 0, methods: dann+steps=x}]", r"block 1: 'dann\+steps=x' names no variant"),
         ("profile: [tiny]\nblocks: [{}]", r"profile \['tiny'\] is unknown"),
         (
             "blocks: [{seeds: 0, methods: dann}, {seeds: [0, 1], methods: [mstl, dann]}]",
-            r"block 2 .*: run studio/parts/dann/labels-8/seed-0 is asked for twice, first in block 1",
+            r"block 2: run studio/parts/dann/labels-8/seed-0 is asked for twice, first in block 1",
         ),
     ],
 )
@@ -176,7 +176,8 @@ def todo(tmp_path, monkeypatch) -> plan.Task:
     """A task of three runs on toy data, prepared."""
     monkeypatch.setattr(TrainConfig, "task", lambda self: toy_task(labels=self.labels))
     text = TINY.format(methods="[target_only, {method: dann, steps: 5}, {method: source_combine, steps: 5}]")
-    (prepared,) = plan.prepare(plan.tasks_of(read(tmp_path, text).configs))
+    (prepared,) = plan.tasks_of(read(tmp_path, text).configs)
+    prepared.write()
     return prepared
 
 
@@ -193,10 +194,10 @@ def test_a_failing_run_is_written_down_and_the_next_ones_go_on(todo, capsys):
     blocked.write_text("in the way")
     progress = Progress([todo], [todo], 1, "runs")
     assert task.work(todo) == 1
-    progress.close()
+    progress.update(last=True)
     assert [job.finished() for job in todo.jobs] == [True, False, True]
-    (failure,) = progress.failures
-    assert failure.name == "studio/parts/dann+steps=5/labels-4/seed-0" and failure.log == todo.file(".log")
+    ((name, _, log),) = progress.failures
+    assert name == "studio/parts/dann+steps=5/labels-4/seed-0" and log == todo.file(".log")
     assert progress.done == len(progress.jobs) == 3
     assert not todo.finished()
 
@@ -205,7 +206,7 @@ def test_a_failing_run_is_written_down_and_the_next_ones_go_on(todo, capsys):
     blocked.unlink()
     assert task.work(todo) == 0
     assert [path.stat().st_mtime_ns for path in kept] == before
-    assert todo.finished() and plan.prepare([todo]) == []
+    assert todo.finished()
 
 
 def test_a_task_that_cannot_be_read_fails_all_its_runs_with_that_reason(todo, monkeypatch):
@@ -242,17 +243,16 @@ def test_runs_of_one_worker_equal_runs_on_their_own(todo, tmp_path):
     assert (alone / "images.csv").read_bytes() == (last.folder / "images.csv").read_bytes()
 
 
-def test_time_left_is_the_median_of_the_same_variant_or_of_all(todo, capsys):
+def test_time_left_is_the_mean_of_what_was_done_for_all_that_is_open(todo, capsys):
     progress = Progress([todo], [todo], 1, "runs")
-    assert progress.seconds_left() is None
-    entry = {"job": todo.jobs[0].name, "kind": "target_only"}
+    assert progress.left() is None
+    entry = {"job": todo.jobs[0].name}
     lines = [entry | {"status": "begun"}, entry | {"status": "done", "seconds": 8.0}]
     todo.file(".jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"job": "half wri')
     progress.update()
-    assert progress.done == 1 and progress.seconds_left() == 16.0
-    progress.seconds["dann+steps=5"] = [2.0, 3.0, 100.0]
-    assert progress.seconds_left() == 3.0 + 5.5, "its own median, and that of all"
-    assert [duration(s) for s in (40, 720, 7500)] == ["40 s", "12 min", "2 h 05 min"]
+    assert progress.done == 1 and progress.left().seconds == 16 and "about 0:00:16 left" in progress.line()
+    progress.workers = 5
+    assert progress.left().seconds == 8
 
 
 def test_tables_hold_the_runs_of_the_sweeps_that_share_them_and_no_others(todo, tmp_path, capsys):
@@ -269,7 +269,7 @@ def test_tables_hold_the_runs_of_the_sweeps_that_share_them_and_no_others(todo, 
     assert sorted(table["method"]) == ["dann+steps=5", "target_only"]
     said = capsys.readouterr()
     assert "2 finished runs, 1 of no current sweep left out" in said.out
-    assert said.err.count("\n") == 1 and "bad.yaml cannot be read as YAML" in said.err
+    assert said.err.count("\n") == 1 and "bad.yaml: cannot be read as YAML" in said.err
     name = todo.jobs[0].name  # failed on the data as it is now: what an earlier one left is no result
     run.write_tables(options, sweeps, run.neighbours(options, sweeps), missing={name})
     assert list(results.load(tmp_path / "results" / "grid", "studio", "runs")["method"]) == ["dann+steps=5"]

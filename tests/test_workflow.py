@@ -51,6 +51,8 @@ if mood == "slow":
 
 TRAINING = """\
 # %% tags=["parameters"]
+data: str = "studio"
+data_dir: str = None
 method: str = "mstl"
 seed: int = 0
 profile: str = "quick"
@@ -64,7 +66,7 @@ from mstl.methods import find
 from mstl.run.config import TrainConfig
 from mstl.run.provenance import source_fingerprint
 
-config = TrainConfig(method=method, seed=seed, profile=profile, out=out)
+config = TrainConfig(data=data, method=method, seed=seed, profile=profile, out=out)
 config.folder.mkdir(parents=True, exist_ok=True)
 with open(config.folder / "begun", "a") as begun:
     begun.write("x")
@@ -158,7 +160,7 @@ def test_an_executed_notebook_holds_parameters_and_outputs(toy, tmp_path):
 
 
 def test_an_unknown_parameter_is_an_error_that_names_the_known_ones(toy, tmp_path):
-    with pytest.raises(execute.NotebookError, match=r"no parameter cuont; it has: count, mood"):
+    with pytest.raises(InputError, match=r"no parameter cuont; it has: count, mood"):
         execute.execute(toy, tmp_path / "toy.ipynb", {"cuont": 5})
     assert not (tmp_path / "toy.ipynb").exists()
 
@@ -168,7 +170,7 @@ def test_an_unknown_parameter_is_an_error_that_names_the_known_ones(toy, tmp_pat
     "A failing cell leaves no executed notebook, and one line that names the cell.",
 )
 def test_a_failing_cell_leaves_no_result_and_one_line_that_names_it(toy, tmp_path):
-    with pytest.raises(execute.NotebookError) as caught:
+    with pytest.raises(InputError) as caught:
         execute.execute(toy, tmp_path / "toy.ipynb", {"mood": "broken"})
     line = str(caught.value)
     assert "\n" not in line and "cell 4: ValueError: the cup" in line and "toy.failed.ipynb" in line
@@ -176,7 +178,7 @@ def test_a_failing_cell_leaves_no_result_and_one_line_that_names_it(toy, tmp_pat
 
 
 def test_a_cell_over_its_time_is_stopped(toy, tmp_path):
-    with pytest.raises(execute.NotebookError, match="cell 4: not finished after 2 s"):
+    with pytest.raises(InputError, match="cell 4: not finished after 2 s"):
         execute.execute(toy, tmp_path / "toy.ipynb", {"mood": "slow"}, timeout=2)
 
 
@@ -201,6 +203,8 @@ def test_a_key_changes_with_notebook_and_data_and_not_with_where_they_lie(projec
     assert len({*keys, key(data_dir="elsewhere")}) == 3
     with pytest.raises(InputError, match=r"07_absent.py is missing"):
         plan.tasks_of([TrainConfig()], "07_absent")
+    with pytest.raises(InputError, match=r"05_training has no parameter width; it has: data, data_dir"):
+        plan.tasks_of([TrainConfig(width=8)], "05_training")
 
 
 @pytest.mark.parametrize("ending", ["bmp", "webp", "tif", "csv", "json", "JFIF", "anything"])
@@ -235,6 +239,7 @@ def test_a_changed_byte_of_any_file_of_the_data_changes_its_fingerprint(tmp_path
 
 def test_words_replace_entries_whatever_their_case_and_home_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(ROOT)
     (tmp_path / "photographs").mkdir()
     words = ["DATA=carparts", "data_dir=~/photographs", "PROFILE=", "RUNS=~/runs", "jobs=3"]
     options = command_line.parse(
@@ -263,11 +268,13 @@ def test_words_replace_entries_whatever_their_case_and_home_is_expanded(tmp_path
         (["DATA_DIR_CARPARTS=~/nowhere"], "DATA_DIR /.*/nowhere of carparts is not a folder"),
         (["DATA=carparts,carvana", "DATA_DIR=."], "write DATA_DIR_CARPARTS=folder"),
         (["RUNS=setup.cfg"], "RUNS setup.cfg is a file"),
+        (["CLUSTER=slurn"], "CLUSTER slurn holds no config.yaml"),
     ],
 )
 def test_a_wrong_word_is_one_clear_error(words, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("setup.cfg").touch()
+    (tmp_path / "workflow").symlink_to(ROOT / "workflow")
     with pytest.raises(InputError, match=message) as caught:
         command_line.parse(words)
     assert "\n" not in str(caught.value)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import jupytext
 import nbformat
 from nbformat import NotebookNode
+
+from mstl.system.errors import InputError
 
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
@@ -41,6 +44,15 @@ def defaults(path: Path) -> dict[str, Any]:
     tagged = next((c for c in read(path).cells if "parameters" in c.metadata.get("tags", [])), None)
     statements = ast.parse(tagged.source).body if tagged else ()
     return {s.target.id: ast.literal_eval(s.value) for s in statements if isinstance(s, ast.AnnAssign)}
+
+
+def check(path: Path, parameters: Iterable[str]) -> None:
+    """An InputError for a parameter that the notebook does not declare: papermill itself only warns."""
+    declared = defaults(path)
+    unknown = ", ".join(sorted(set(parameters) - set(declared)))
+    if unknown:
+        known = ", ".join(declared) or "none (no cell is tagged `parameters`)"
+        raise InputError(f"{path.stem} has no parameter {unknown}; it has: {known}")
 
 
 def text(path: Path) -> str:

@@ -1,7 +1,6 @@
 """What the command line asks for: words ``name=value``, as make hands on those that it was given.
 
-    make reproduce RUN='labels=4,8 seeds=0,1 methods=mstl,oracle'      make sweep SWEEP=main SEEDS=5,6
-    python workflow/run.py reproduce labels=4,8 seeds=0,1              python workflow/run.py sweep seeds=5,6
+    make reproduce RUN='labels=4,8 seeds=0,1 methods=mstl,oracle'      python workflow/run.py sweep seeds=5,6
 
 A parameter of `TrainConfig` goes by its own name (or its plural): `sweep_file.axis`; nobody here lists them.
 """
@@ -22,33 +21,19 @@ WHOLE = ("overrides", "without")  # texts in which commas or spaces have a meani
 
 @dataclass
 class Options:
-    """The words of a command line, read.
+    """The words of a command line, read."""
 
-    Attributes:
-        axes: parameter of `TrainConfig` -> its values.
-        data_dirs: data -> its folder.
-        data_dir: folder of the one data set that is asked for.
-        profile: of all runs, if not the sweep's own.
-        sweep: names in ``workflow/sweeps``, or .yaml files.
-        runs: folder of all runs.
-        results: folder of the tables of all sweeps.
-        jobs: processes at the same time.
-        cluster: where Snakemake lets them work, a folder in ``workflow/profiles`` or any.
-        timeout: seconds for one cell of a notebook.
-        dry_run: 1 only says what there is to do.
-    """
-
-    axes: dict[str, list] = field(default_factory=dict)
-    data_dirs: dict[str, str] = field(default_factory=dict)
-    data_dir: str = ""
-    profile: str = ""
-    sweep: str = "main"
-    runs: str = ""
-    results: str = "results"
-    jobs: int = min(8, os.cpu_count() or 1)
-    cluster: str = "default"
-    timeout: int = 21600
-    dry_run: int = 0
+    axes: dict[str, list] = field(default_factory=dict)  # parameter of TrainConfig -> its values
+    data_dirs: dict[str, str] = field(default_factory=dict)  # data -> its folder
+    data_dir: str = ""  # of the one data set that is asked for
+    profile: str = ""  # of all runs, if not the sweep's own
+    sweep: str = "main"  # names in workflow/sweeps, or .yaml files
+    runs: str = ""  # folder of all runs
+    results: str = "results"  # folder of the tables of all sweeps
+    jobs: int = min(8, os.cpu_count() or 1)  # tasks at the same time
+    cluster: str = "default"  # where Snakemake lets them work: a folder in workflow/profiles, or any
+    timeout: int = 21600  # seconds for one cell of a notebook
+    dry_run: int = 0  # 1 only says what there is to do
 
 
 NAMES = [f.name for f in fields(Options) if f.name not in ("axes", "data_dirs")]
@@ -62,14 +47,17 @@ def parse(words: Iterable[str]) -> Options:
     """
     options = Options()
     _read(options, words)
-    if options.data_dir:
-        data = options.axes.get("data", [sweep_file.EMBEDDED])
-        if len(data) > 1:
-            raise InputError(f"DATA_DIR is of one data set; write DATA_DIR_{str(data[0]).upper()}=folder")
-        options.data_dirs[data[0]] = options.data_dir
+    data = options.axes.get("data", [sweep_file.EMBEDDED])
+    if options.data_dir and len(data) > 1:
+        raise InputError(f"DATA_DIR is of one data set; write DATA_DIR_{str(data[0]).upper()}=folder")
+    options.data_dirs |= {data[0]: options.data_dir} if options.data_dir else {}
     for data, folder in options.data_dirs.items():
         if not Path(folder).is_dir():
             raise InputError(f"DATA_DIR {folder} of {data} is not a folder; name the one that holds the data")
+    named = Path("workflow/profiles", options.cluster)
+    options.cluster = str(named if named.is_dir() else Path(options.cluster).expanduser())
+    if not Path(options.cluster, "config.yaml").is_file():
+        raise InputError(f"CLUSTER {options.cluster} holds no config.yaml; name a profile of Snakemake")
     for name, folder in (("RUNS", options.runs), ("RESULTS", options.results)):
         if Path(folder).exists() and not Path(folder).is_dir():
             raise InputError(f"{name} {folder} is a file; name a folder")
@@ -83,7 +71,11 @@ def _read(options: Options, words: Iterable[str]) -> None:
         if not equals:
             raise InputError(f"{word!r} is not name=value, such as seeds=0,1")
         if name == "run":
-            _read(options, _shell_words(value))
+            try:
+                inner = shlex.split(value)
+            except ValueError as error:
+                raise InputError(f"RUN {value!r}: {error}") from None
+            _read(options, inner)
         elif not value:
             continue
         elif name.startswith("data_dir_"):
@@ -101,13 +93,6 @@ def _read(options: Options, words: Iterable[str]) -> None:
         else:
             known = ", ".join([*sweep_file.AXES, *NAMES])
             raise InputError(f"no parameter is called {given}; there are {known}, and data_dir_<data>")
-
-
-def _shell_words(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise InputError(f"RUN {text!r}: {error}") from None
 
 
 def scalar(text: str) -> int | float | str:

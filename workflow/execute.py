@@ -26,24 +26,15 @@ from mstl.system.errors import InputError
 from mstl.system.locks import only_one
 
 
-class NotebookError(InputError):
-    """A notebook that cannot be executed; the message is one line and names the cell."""
-
-
 def execute(source: Path, target: Path, parameters: dict[str, Any], timeout: int = 21600) -> None:
     """Execute ``source`` (``.py`` or ``.ipynb``) with ``parameters`` and leave the result at ``target``.
 
     The kernel works in the notebook's own folder, as in Jupyter. What cells print goes to standard error.
 
     Raises:
-        NotebookError: unknown parameter (papermill only warns), failing cell, dead kernel or a cell over
-            ``timeout`` seconds.
+        InputError: unknown parameter, failing cell (which is named), dead kernel, over ``timeout`` seconds.
     """
-    declared = pair.defaults(source)
-    unknown = sorted(set(parameters) - set(declared))
-    if unknown:
-        known = ", ".join(declared) or "none (no cell is tagged `parameters`)"
-        raise NotebookError(f"{source.stem} has no parameter {', '.join(unknown)}; it has: {known}")
+    pair.check(source, parameters)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial, failed = target.with_suffix(".partial.ipynb"), target.with_suffix(".failed.ipynb")
     with tempfile.TemporaryDirectory() as folder, only_one(target.parent / ".lock"):
@@ -64,7 +55,7 @@ def execute(source: Path, target: Path, parameters: dict[str, Any], timeout: int
             reason = _reason(error, partial, source.name, timeout)
             if partial.exists():
                 partial.replace(failed)
-            raise NotebookError(f"{reason} (see {failed})") from None
+            raise InputError(f"{reason} (see {failed})") from None
         _tidy(partial, source.name, target.name)
         failed.unlink(missing_ok=True)
         partial.replace(target)

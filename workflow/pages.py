@@ -15,28 +15,20 @@ from plan import NOTEBOOKS, Job, Task
 EXECUTED = Path("_build/notebooks")
 
 
-def names() -> list[str]:
-    """The notebooks that ``_toc.yml`` names."""
-    chapters = map(Path, book.chapters(Path("_toc.yml")))
-    return [chapter.name for chapter in chapters if chapter.parent == NOTEBOOKS]
-
-
 def tasks_of(data: str, shown: Job | None = None, timeout: int = 21600) -> list[Task]:
-    """One task a page, its key made of its cells, its parameters, the package and the tables it may read.
+    """One task a notebook of ``_toc.yml``; its key: cells, parameters, the package, the tables it may read.
 
     A page that draws from tables says where they lie by its parameter ``folder``; where that folder holds
     tables of ``data`` and the page has such a parameter, it shows those.
-
-    Args:
-        data: whose results to show.
-        shown: a finished run whose executed notebook is the page of that notebook.
-        timeout: seconds for one cell.
+    ``shown`` is a finished run whose executed notebook is the page of that notebook.
     """
     package = [path.read_bytes() for path in sorted(provenance.PACKAGE.rglob("*.py"))]
     code = plan.digest(*map(plan.digest, package), files_fingerprint("studio", None))
     tasks = []
-    for page in names():
-        source, target = NOTEBOOKS / f"{page}.py", EXECUTED / data / page / f"{page}.ipynb"
+    for source in (Path(f"{name}.py") for name in book.chapters(Path("_toc.yml"))):
+        if source.parent != NOTEBOOKS:
+            continue
+        page, target = source.stem, EXECUTED / data / source.stem / f"{source.stem}.ipynb"
         declared = pair.defaults(source)
         parameters, read = {}, []
         if "folder" in declared:

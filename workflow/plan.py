@@ -1,16 +1,15 @@
 """What has to be done: jobs (a run, by itself or as a notebook, or a page of the book) and tasks of them.
 
-A *task* is what one worker does. The runs of a sweep that share data, setting, labels and seed are one task,
-so that the data is read once for all methods; a notebook is a task of its own. Its files are
+A *task* is what one worker does: runs that share data, setting, labels and seed, so that the data is read
+once for all methods, or one notebook. Its files are
 
     .json     key and jobs, for the worker
     .jsonl    what became of each job, line by line
     .log      what the worker prints
     .done     the key it was begun with, once every job is finished
 
-The *key* is a hash of what its result depends on besides the code of a run, which `is_finished` compares:
-the content of the data, and the cells of the notebook. So a finished task is kept exactly as long as it would
-come out the same.
+The *key* is a hash of the data's content and of the notebook's cells. With settings and code, which
+`is_finished` compares, it keeps a finished run exactly as long as it would come out the same.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pair
+from mstl import methods
 from mstl.data.files import files_fingerprint
 from mstl.run import provenance
 from mstl.run.config import TrainConfig
@@ -36,26 +36,13 @@ TASKS = ".tasks"
 
 @dataclass(frozen=True)
 class Job:
-    """A run or a page.
+    """A run or a page."""
 
-    Attributes:
-        name: for messages, and of a run its folder below that of all runs.
-        target: the file that is there once it is finished.
-        config: of a run.
-        notebook: to execute; None trains without one.
-        parameters: of the notebook.
-    """
-
-    name: str
-    target: str
-    config: TrainConfig | None = None
-    notebook: str | None = None
-    parameters: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def kind(self) -> str:
-        """Jobs of one kind take about equally long."""
-        return self.config.variant if self.config else self.name
+    name: str  # for messages, and of a run its folder below that of all runs
+    target: str  # the file that is there once it is finished
+    config: TrainConfig | None = None  # of a run
+    notebook: str | None = None  # to execute; None trains without one
+    parameters: dict[str, Any] = field(default_factory=dict)  # of the notebook
 
     def finished(self) -> bool:
         """Whether its result is there, and made by this code."""
@@ -64,19 +51,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Task:
-    """What one worker does.
+    """What one worker does."""
 
-    Attributes:
-        stem: its files without their ending.
-        key: what its result depends on.
-        jobs: in order.
-        timeout: seconds for one cell of a notebook.
-    """
-
-    stem: str
-    key: str
-    jobs: tuple[Job, ...]
-    timeout: int = 21600
+    stem: str  # its files without their ending
+    key: str  # what its result depends on
+    jobs: tuple[Job, ...]  # in order
+    timeout: int = 21600  # seconds for one cell of a notebook
 
     def file(self, suffix: str) -> Path:
         """One of the task's files."""
@@ -114,17 +94,11 @@ def tasks_of(configs: Iterable[TrainConfig], notebook: str | None = None, timeou
         job = Job(run_name(c), str(c.folder / "manifest.json"), c)
         if source:
             name = run_name(c)
-            job = Job(name, str(c.folder / "notebook.ipynb"), c, str(source), _for_notebook(c, declared))
+            given = _for_notebook(c, declared)
+            pair.check(source, given)
+            job = Job(name, str(c.folder / "notebook.ipynb"), c, str(source), given)
         together.setdefault((f"{c.out}/{TASKS}/{name}", content(c.data, c.data_dir, c.out)), []).append(job)
     return [Task(stem, digest(key, cells), tuple(jobs), timeout) for (stem, key), jobs in together.items()]
-
-
-def prepare(tasks: Iterable[Task]) -> list[Task]:
-    """Write what the workers of unfinished tasks read, and return those tasks."""
-    pending = [task for task in tasks if not task.finished()]
-    for task in pending:
-        task.write()
-    return pending
 
 
 def is_finished(config: TrainConfig) -> bool:
@@ -133,9 +107,8 @@ def is_finished(config: TrainConfig) -> bool:
         manifest = json.loads((config.folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return manifest.get("settings") == config.settings() and manifest.get("source_fingerprint") == code(
-        config.method
-    )
+    wanted = {"settings": config.settings(), "source_fingerprint": code(config.method)}
+    return all(manifest.get(name) == value for name, value in wanted.items())
 
 
 def run_name(config: TrainConfig) -> str:
@@ -146,8 +119,6 @@ def run_name(config: TrainConfig) -> str:
 @cache
 def code(method: str) -> str:
     """Fingerprint of the code that decides a method's numbers."""
-    from mstl import methods  # torch: two seconds that reading a sweep file does not need
-
     return provenance.source_fingerprint(methods.find(method))
 
 

@@ -4,47 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import json
-import statistics
 import sys
 import time
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from statistics import mean
 
 from plan import Job, Task
 
 EVERY = 30.0  # seconds between lines in a log
 
 
-class Failure(NamedTuple):
-    """A job that did not finish, what its exception says, and where the rest is written."""
-
-    name: str
-    error: str
-    log: Path
-
-
 class Progress:
-    """Reads what the workers write down and reports it.
-
-    Args:
-        tasks: all of them.
-        pending: those that are not finished.
-        workers: tasks at the same time.
-        what: the jobs are.
-    """
+    """Reads what the workers of ``pending`` tasks write down and reports it; ``what``: the jobs are."""
 
     def __init__(self, tasks: Iterable[Task], pending: Iterable[Task], workers: int, what: str) -> None:
-        self.workers, self.what, self.failures = max(1, workers), what, []
-        self.records = {task.file(".jsonl"): task.file(".log") for task in pending}
-        self.offsets = dict.fromkeys(self.records, 0)
+        self.workers, self.what = max(1, workers), what
+        self.failures: list[tuple[str, str, Path]] = []  # name, error and log of a job
+        self.logs = {task.file(".jsonl"): task.file(".log") for task in pending}
+        self.offsets = dict.fromkeys(self.logs, 0)
         self.jobs = {job.name: job for task in tasks for job in task.jobs}
-        self.open, self.begun = {job.name for task in pending for job in task.jobs}, dict[str, Job]()
-        self.seconds: dict[str, list[float]] = {}
-        for job in self.jobs.values():
-            if job.config and job.finished():
-                manifest = json.loads((job.config.folder / "manifest.json").read_text(encoding="utf-8"))
-                self._took(job.kind, manifest["seconds_training"] + manifest["seconds_evaluation"])
+        self.open = {job.name for task in pending for job in task.jobs}  # neither finished nor failed
+        self.begun: dict[str, Job] = {}
+        self.seconds: list[float] = []
         self.started = self.spoke = time.monotonic()
         self.rewrites = sys.stdout.isatty()
         print(self.line(), flush=True)
@@ -54,45 +37,29 @@ class Progress:
         """Jobs that are finished or have failed."""
         return len(self.jobs) - len(self.open)
 
-    def update(self) -> None:
-        """Read what is new; report it now and then."""
-        for path in self.records:
+    def update(self, last: bool = False) -> None:
+        """Read what is new; report it now and then, and at last."""
+        for path in self.logs:
             self._read(path)
         steps = {name: _last_step(job) for name, job in self.begun.items()}
-        line = self.line() + "".join(
-            f"; {name}" + (f" at step {s}" if s else "") for name, s in steps.items()
-        )
+        line = self.line() + "".join(f"; {name}{f' at step {s}' if s else ''}" for name, s in steps.items())
         if self.rewrites:
-            print(f"\r\033[K{line[:200]}", end="", flush=True)
-        elif time.monotonic() - self.spoke >= EVERY:
+            print(f"\r\033[K{line[:200]}", end="\n" if last else "", flush=True)
+        elif last or time.monotonic() - self.spoke >= EVERY:
             self.spoke = time.monotonic()
             print(line, flush=True)
-
-    def close(self) -> None:
-        """Read and say the last state."""
-        for path in self.records:
-            self._read(path)
-        print(("\r\033[K" if self.rewrites else "") + self.line(), flush=True)
 
     def line(self) -> str:
         """Jobs done, failed, time elapsed and left."""
         failed = f", {len(self.failures)} failed" if self.failures else ""
-        elapsed, left = duration(time.monotonic() - self.started), self.seconds_left()
-        after = "" if left is None or not self.open else f", about {duration(left)} left"
-        clock = time.strftime("%H:%M:%S")
-        return f"[{clock}] {self.done} of {len(self.jobs)} {self.what}{failed}, {elapsed}{after}"
+        elapsed, left = timedelta(seconds=round(time.monotonic() - self.started)), self.left()
+        after, clock = f", about {left} left" if left else "", time.strftime("[%H:%M:%S]")
+        return f"{clock} {self.done} of {len(self.jobs)} {self.what}{failed}, {elapsed}{after}"
 
-    def seconds_left(self) -> float | None:
-        """Sum over open jobs of the median seconds of their kind, or of all jobs, shared by the workers."""
-        if not self.seconds:
-            return None
-        medians = {kind: statistics.median(taken) for kind, taken in self.seconds.items()}
-        overall = statistics.median(s for taken in self.seconds.values() for s in taken)
-        left = sum(medians.get(self.jobs[name].kind, overall) for name in self.open)
-        return left / min(self.workers, max(1, len(self.open)))
-
-    def _took(self, kind: str, seconds: float) -> None:
-        self.seconds.setdefault(kind, []).append(seconds)
+    def left(self) -> timedelta | None:
+        """The mean of what was done so far, for every open job, shared by the workers; None at first."""
+        rounds = len(self.open) / min(self.workers, max(1, len(self.open)))
+        return timedelta(seconds=round(mean(self.seconds) * rounds)) if self.seconds else None
 
     def _read(self, path: Path) -> None:
         text = ""
@@ -109,18 +76,10 @@ class Progress:
             self.begun.pop(name, None)
             self.open.discard(name)
             if status == "done":
-                self._took(entry["kind"], entry["seconds"])
+                self.seconds.append(entry["seconds"])
             elif status == "failed":
-                self.failures.append(Failure(name, entry["error"], self.records[path]))
+                self.failures.append((name, entry["error"], self.logs[path]))
                 print(f"{name}: FAILED: {entry['error']}", file=sys.stderr, flush=True)
-
-
-def duration(seconds: float) -> str:
-    """``"2 h 05 min"``, ``"12 min"`` or ``"40 s"``."""
-    minutes = round(seconds / 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    return f"{minutes} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
 def _last_step(job: Job) -> int | None:

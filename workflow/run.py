@@ -1,7 +1,6 @@
 """`make reproduce`, `make runs`, `make sweep`, `make book`: runs, tables, executed notebooks, the book.
 
     python workflow/run.py reproduce labels=4,8 seeds=0,1
-    python workflow/run.py sweep sweep=main jobs=2
 
 Interrupt it whenever you like: finished runs are kept, a begun one resumes from its checkpoint.
 """
@@ -11,18 +10,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.append(str(ROOT / "tools"))
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
 import book
 import command_line
 import pages
@@ -30,14 +28,14 @@ import plan
 import sweep_file
 from command_line import Options
 from mstl.system.errors import InputError
+from mstl.system.interrupt import obey_signals
 from mstl.system.locks import only_one
 from plan import Task
-from processes import obey_signals, stop
 from progress import Progress
 from sweep_file import Sweep
 
+ROOT = Path(__file__).resolve().parent.parent
 POLL = 1.0  # seconds between looks at what the workers have written
-TARGETS = ("reproduce", "runs", "book", "sweep")
 
 
 def main() -> int:
@@ -47,15 +45,15 @@ def main() -> int:
     start = time.monotonic()
     try:
         target, *words = sys.argv[1:] or [""]
-        if target not in TARGETS:
-            raise InputError(f"{target!r} is unknown; choose from {', '.join(TARGETS)}")
+        if target not in ("reproduce", "runs", "book", "sweep"):
+            raise InputError(f"{target!r} is unknown; choose from reproduce, runs, book, sweep")
         options = command_line.parse(words)
         sweeps = chosen(target, options)
         tasks = tasks_of(target, options, sweeps)
-        if options.dry_run:
+        if options.dry_run or not tasks:
             print(overview(tasks))
             return 0
-        status = train(options, sweeps, tasks) if target != "book" and tasks else 0
+        status = train(options, sweeps, tasks) if target != "book" else 0
         if status == 0 and target in ("reproduce", "book"):
             status = make_book(options, tasks)
     except InputError as error:
@@ -80,11 +78,7 @@ def chosen(target: str, options: Options) -> list[Sweep]:
 
 
 def tasks_of(target: str, options: Options, sweeps: list[Sweep]) -> list[Task]:
-    """What there is to train; sweeps may share runs.
-
-    Raises:
-        InputError: a value that a sweep does not have, or runs in several folders.
-    """
+    """What there is to train, in one folder of runs; sweeps may share runs."""
     runs: dict[str | None, dict] = {}
     for sweep in sweeps:
         for data, count in sweep.skipped.items():
@@ -92,32 +86,27 @@ def tasks_of(target: str, options: Options, sweeps: list[Sweep]) -> list[Task]:
             print(f"{sweep.path.stem}: {count} runs on {data} are left out; name its folder with {folder}")
         configs = sweep_file.select(sweep, options.axes if target == "sweep" else {})
         runs.setdefault(sweep.notebook, {}).update({config.folder: config for config in configs})
-    if len({sweep.runs for sweep in sweeps}) > 1:
-        folders = ", ".join(sorted({sweep.runs for sweep in sweeps}))
-        raise InputError(f"sweeps of several profiles ({folders}); start one after the other")
-    return [
-        task
-        for notebook, configs in runs.items()
-        for task in plan.tasks_of(sorted(configs.values(), key=lambda c: c.seed), notebook, options.timeout)
-    ]
+    folders = sorted({sweep.runs for sweep in sweeps})
+    if len(folders) > 1:
+        raise InputError(f"sweeps of several profiles ({', '.join(folders)}); start one after the other")
+    tasks: list[Task] = []
+    for notebook, configs in runs.items():
+        tasks += plan.tasks_of(sorted(configs.values(), key=lambda c: c.seed), notebook, options.timeout)
+    return tasks
 
 
 def overview(tasks: list[Task]) -> str:
     """One line a setting: its runs and how many of them are finished."""
-    runs, finished = Counter(), Counter()
-    variants: dict[str, set[str]] = {}
-    for task in tasks:
-        for job in task.jobs:
-            setting = f"{job.config.data}/{job.config.setting} labels {job.config.labels}"
-            runs[setting] += 1
-            finished[setting] += job.finished()
-            variants.setdefault(setting, set()).add(job.kind)
-    width = max(map(len, runs), default=0)
-    lines = [
-        f"{setting:<{width}}  {n:4} runs of {len(variants[setting])} methods, {finished[setting]} finished"
-        for setting, n in runs.items()
-    ]
-    return "\n".join([*lines, f"{'together':<{width}}  {runs.total():4} runs, {finished.total()} finished"])
+    rows: dict[str, list] = {}
+    for job in (job for task in tasks for job in task.jobs):
+        setting = f"{job.config.data}/{job.config.setting} labels {job.config.labels}"
+        rows.setdefault(setting, []).append((job.config.variant, job.finished()))
+    rows["together"] = [run for runs in rows.values() for run in runs]
+    lines = []
+    for setting, runs in rows.items():
+        variants, done = {variant for variant, _ in runs}, sum(finished for _, finished in runs)
+        lines.append(f"{setting:<36} {len(runs):4} runs of {len(variants)} methods, {done} finished")
+    return "\n".join(lines)
 
 
 def train(options: Options, sweeps: list[Sweep], tasks: list[Task]) -> int:
@@ -131,7 +120,7 @@ def train(options: Options, sweeps: list[Sweep], tasks: list[Task]) -> int:
         # One thread a notebook where there are as many notebooks as cores, more where there are fewer.
         threads = max(1, options.jobs // len(tasks)) if tasks[0].jobs[0].notebook else 1
         status, progress = work(options, tasks, folder, lock, threads, "runs")
-        write_tables(options, sweeps, others, progress.open | {f.name for f in progress.failures})
+        write_tables(options, sweeps, others, progress.open | {name for name, *_ in progress.failures})
     return status
 
 
@@ -162,70 +151,68 @@ def work(
     options: Options, tasks: list[Task], folder: Path, lock: IO[str], threads: int, what: str
 ) -> tuple[int, Progress]:
     """Let Snakemake do what is not finished, and say how far it is; returns the exit status and that."""
-    named = Path("workflow/profiles") / options.cluster
-    cluster = named if named.is_dir() else Path(options.cluster).expanduser()
-    if not (cluster / "config.yaml").is_file():
-        raise InputError(
-            f"CLUSTER {options.cluster}: no {cluster}/config.yaml; choose a profile of Snakemake"
-        )
-    profile = yaml.safe_load((cluster / "config.yaml").read_text(encoding="utf-8"))
-    pending = plan.prepare(tasks)
+    pending = [task for task in tasks if not task.finished()]
+    for task in pending:
+        task.write()
+    profile = yaml.safe_load(Path(options.cluster, "config.yaml").read_text(encoding="utf-8"))
     progress = Progress(tasks, pending, profile.get("jobs", options.jobs), what)
-    status, log = 0, folder / "snakemake.log"
-    if pending:
-        settings = folder / "settings.json"
-        settings.write_text(json.dumps({"tasks": [task.stem for task in pending], "threads": threads}) + "\n")
-        command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--nolock"]
-        command += ["--workflow-profile", str(cluster), "--scheduler", "greedy"]
-        # On a cluster the profile's number of jobs counts, not the cores of this machine.
-        command += [] if "executor" in profile else ["--cores", str(options.jobs)]
-        command += ["--configfile", str(settings), "--", "everything"]
-        with log.open("w", encoding="utf-8") as file:
-            # In a group of its own, so that a signal can reach it and all its workers. The lock is handed
-            # down: it lives as long as Snakemake does, even if this process is killed.
-            process = subprocess.Popen(
-                command, stdout=file, stderr=file, process_group=0, pass_fds=(lock.fileno(),)
-            )
-        lock.seek(0)
-        lock.truncate()
-        lock.write(f"{process.pid}\n")
-        lock.flush()
-        try:
-            while process.poll() is None:
-                time.sleep(POLL)
-                progress.update()
-        except KeyboardInterrupt:
-            stop(process)
-            raise
-        finally:
-            progress.close()
-        status = process.returncode
-    return report(progress, status, log), progress
+    if not pending:
+        return report(progress, 0, folder), progress
+    settings, log = folder / "settings.json", folder / "snakemake.log"
+    settings.write_text(json.dumps({"tasks": [task.stem for task in pending], "threads": threads}) + "\n")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--nolock"]
+    command += ["--workflow-profile", options.cluster, "--scheduler", "greedy"]
+    # On a cluster the profile's number of jobs counts, not the cores of this machine.
+    command += [] if "executor" in profile else ["--cores", str(options.jobs)]
+    with log.open("w", encoding="utf-8") as file:
+        # In a group of its own, so that a signal can reach it and all its workers. The lock is handed down:
+        # it lives as long as Snakemake does, even if this process is killed.
+        handed = {"process_group": 0, "pass_fds": (lock.fileno(),), "stdout": file, "stderr": file}
+        process = subprocess.Popen([*command, "--configfile", str(settings), "--", "everything"], **handed)
+    lock.truncate(0)  # it is open for appending
+    print(process.pid, file=lock, flush=True)
+    try:
+        while process.poll() is None:
+            time.sleep(POLL)
+            progress.update()
+    except KeyboardInterrupt:
+        stop(process)
+        raise
+    finally:
+        progress.update(last=True)
+    return report(progress, process.returncode, folder), progress
+
+
+def stop(process: subprocess.Popen) -> None:
+    """Ask a process and its whole group, which it leads, to stop, and wait until the last of them has."""
+    until = time.monotonic() + 60  # then they are killed
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        while True:
+            process.poll()  # lets the system forget it, so that the group can become empty
+            time.sleep(0.1)
+            os.killpg(process.pid, signal.SIGKILL if time.monotonic() > until else 0)
 
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[IO[str]]:
-    """The lock of a folder of tasks.
-
-    Raises:
-        InputError: another process holds it.
-    """
+    """The lock of a folder of tasks; an InputError where another process holds it."""
     try:
         with only_one(folder / "lock", wait=False) as lock:
             yield lock
     except BlockingIOError:
-        holder = (folder / "lock").read_text().strip()
         raise InputError(
-            f"another make is at work in {folder.parent}; wait for it, or stop it: kill -- -{holder}"
+            f"another make is at work in {folder.parent}; wait for it, or stop it: "
+            f"kill -- -{(folder / 'lock').read_text().strip()}"
         ) from None
 
 
-def report(progress: Progress, status: int, log: Path) -> int:
+def report(progress: Progress, status: int, folder: Path) -> int:
     """Say how many jobs are finished, which failed and why; returns the exit status."""
-    failures = progress.failures
+    failures, log = progress.failures, folder / "snakemake.log"
     print(f"{progress.done - len(failures)} of {len(progress.jobs)} {progress.what} are finished.")
-    for failure in failures:
-        print(f"  {failure.name}: FAILED: {failure.error}\n    log: {failure.log}")
+    for name, error, where in failures:
+        print(f"  {name}: FAILED: {error}\n    log: {where}")
     if failures:
         print("The same command tries these again and keeps the others.")
     elif status or progress.open:
@@ -237,8 +224,7 @@ def report(progress: Progress, status: int, log: Path) -> int:
 def make_book(options: Options, tasks: list[Task]) -> int:
     """Execute the pages that are stale and build the book; returns the exit status."""
     data = str(options.axes.get("data", [sweep_file.EMBEDDED])[0])
-    runs = [job for task in tasks if task.finished() for job in task.jobs]
-    shown = next(iter(runs), None)
+    shown = next((task.jobs[0] for task in tasks if task.finished()), None)
     todo = pages.tasks_of(data, shown, options.timeout)
     folder = pages.EXECUTED / data / plan.TASKS
     with alone(folder) as lock:

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from mstl import methods
 from mstl.run.config import PROFILES, TrainConfig
 from mstl.run.names import Variant
 from mstl.system.errors import InputError
@@ -38,23 +39,14 @@ EMBEDDED = "studio"  # the data that needs no folder
 
 @dataclass(frozen=True)
 class Sweep:
-    """The runs of one sweep file, without those whose data was not given.
-
-    Attributes:
-        path: the file.
-        results: name of the folder of the tables; files that share it share the tables.
-        notebook: executed for each run; None trains without one.
-        runs: folder of the runs.
-        entries: the runs and where the file asks for them; seeds outermost, otherwise as written.
-        skipped: data that needs a folder and got none -> number of runs left out.
-    """
+    """The runs of one sweep file, without those whose data was not given."""
 
     path: Path
-    results: str
-    notebook: str | None
-    runs: str
-    entries: tuple[tuple[TrainConfig, str], ...]
-    skipped: Mapping[str, int]
+    results: str  # name of the folder of the tables; files that share it share the tables
+    notebook: str | None  # executed for each run; None trains without one
+    runs: str  # folder of the runs
+    entries: tuple[tuple[TrainConfig, str], ...]  # the runs, seeds outermost, and where they are asked for
+    skipped: Mapping[str, int]  # data that needs a folder and got none -> number of runs left out
 
     @property
     def configs(self) -> list[TrainConfig]:
@@ -93,15 +85,15 @@ def read(
 
     Raises:
         InputError: not such a file, an unknown key or group, a value of another kind, a run asked for twice.
-            The message names file and block. What needs the package's methods and data is checked by `check`.
+            The message names file and block. What methods and data refuse is said by `check`.
     """
-    try:
-        top = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(top, dict):
-        raise InputError(f"{path} is not a sweep: it needs the keys {', '.join(TOP)}")
     with _at(str(path)):
+        try:
+            top = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+            raise InputError(f"cannot be read as YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(top, dict):
+            raise InputError(f"is not a sweep; it needs the keys {', '.join(TOP)}")
         _keys(top, TOP)
         common = {"profile": top.get("profile", "grid"), **(replaced or {})}
         profile, groups, blocks = common["profile"], top.get("groups") or {}, top.get("blocks")
@@ -116,17 +108,13 @@ def read(
     for number, block in enumerate(blocks, start=1):
         place = f"{path}, block {number}"
         with _at(place):
-            place += _shown(block)
-        with _at(place):
-            for parameters in _block({"seeds": top.get("seeds"), **block}, groups, common):
+            for parameters in _block(block, top.get("seeds"), groups, common):
                 data_dir = (data_dirs or {}).get(parameters.get("data", EMBEDDED))
                 config = TrainConfig(**parameters, data_dir=data_dir or None)
-                if config.folder in first:
-                    raise InputError(
-                        f"run {config.folder.relative_to(config.out)} is asked for twice, "
-                        f"first in block {first[config.folder]}; leave it out in one of them"
-                    )
-                first[config.folder] = number
+                run = config.folder.relative_to(config.out)
+                if run in first:
+                    raise InputError(f"run {run} is asked for twice, first in block {first[run]}; ask once")
+                first[run] = number
                 if config.data == EMBEDDED or data_dirs is None or data_dir is not None:
                     entries.append((config, place))
                 else:
@@ -146,12 +134,10 @@ def select(sweep: Sweep, wanted: Mapping[str, Sequence]) -> list[TrainConfig]:
     for name, values in wanted.items():
         called = {c: {str(getattr(c, name)), c.variant if name == "method" else ""} for c in sweep.configs}
         known = set().union(*called.values()) - {""}
-        absent = [str(value) for value in values if known and str(value) not in known]
+        absent = ", ".join(str(value) for value in values if known and str(value) not in known)
         if absent:
             has = ", ".join(sorted(known, key=lambda value: (len(value), value)))
-            raise InputError(
-                f"{name.upper()} {', '.join(absent)}: not in sweep {sweep.path.stem}, which has {has}"
-            )
+            raise InputError(f"{name.upper()} {absent}: not in sweep {sweep.path.stem}, which has {has}")
         configs = [c for c in configs if called[c] & set(map(str, values))]
     return configs
 
@@ -163,47 +149,33 @@ def check(sweep: Sweep) -> None:
         InputError: unknown method or hyper-parameter, recipe the data does not have, more labels than images,
             a method that needs labels where there are none; the message names file and block.
     """
-    from mstl import methods  # torch: two seconds that reading a file does not need
-
-    settings = {}
     for c, place in sweep.entries:
         with _at(place):
             methods.find(c.method)
-        settings.setdefault((c.data, c.setting), []).append((c, place))
-    for entries in settings.values():
-        # The most labels of the first seed stand for all; the file's order decides which block is named.
-        largest, place = max(entries, key=lambda entry: (entry[0].labels, -entry[0].seed))
+    sources, built = {}, set()
+    # Of each setting the most labels of the first seed stand for all.
+    for c, place in sorted(sweep.entries, key=lambda entry: (-entry[0].labels, entry[0].seed)):
         with _at(place):
-            task = largest.task()
-        built = set()
-        for c, place in entries:
+            if (c.data, c.setting) not in sources:
+                sources[c.data, c.setting] = len(c.task().sources)
             labelled = c.labels > 0 or methods.find(c.method).all_labels
-            if (c.method, c.overrides, labelled) not in built:
-                built.add((c.method, c.overrides, labelled))
-                with _at(place):
-                    methods.build(c.method, len(task.sources), labelled, c.overrides, width=4)
+            build = (c.method, sources[c.data, c.setting], labelled, c.overrides)
+            if build not in built:
+                methods.build(*build, width=4)
+            built.add(build)
 
 
-def _shown(block: Any) -> str:
-    """What a block is about, for messages."""
+def _block(block: Any, seeds: Any, groups: dict[str, list], common: dict[str, Any]) -> Iterator[dict]:
+    """The parameters of each run of a block."""
     if not isinstance(block, dict):
         raise InputError(f"must be a mapping such as {{labels: 4, methods: mstl}}; got {block!r}")
-    unknown = [str(name) for name in block if axis(str(name)) is None]
-    if unknown:
-        raise InputError(f"unknown key {', '.join(unknown)}; the keys are {', '.join(AXES)}")
+    _keys({axis(str(name)) or name for name in block}, AXES)
     if len({axis(name) for name in block}) < len(block):
-        raise InputError("a key stands there twice, in singular and plural; write it once")
-    about = [*_listed(block.get("data", EMBEDDED)), *_listed(block.get("recipe", "parts"))]
-    return f" ({' '.join(map(str, about))})"
-
-
-def _block(block: dict[str, Any], groups: dict[str, list], common: dict[str, Any]) -> Iterator[dict]:
-    """The parameters of each run of a block."""
-    axes = {axis(name): value for name, value in block.items()} | common
-    if axes.get("method") is None:
-        raise InputError("methods is missing; list names of methods or groups")
-    if axes["seed"] is None:
-        raise InputError("seeds is missing; list them here or once at the top, `seeds: [0, 1]`")
+        raise InputError("a key stands there in singular and plural; write it once")
+    axes = {axis(name): value for name, value in {"seeds": seeds, **block}.items()} | common
+    for name, example in (("method", "methods: [mstl, oracle]"), ("seed", "seeds: [0, 1]")):
+        if axes.get(name) is None:
+            raise InputError(f"{name}s is missing; list them, `{example}` (seeds may stand at the top)")
     variants = [v for entry in _listed(axes.pop("method")) for v in _variants(entry, groups)]
     for setting in _product(axes):
         yield from (setting | variant for variant in variants)
@@ -220,18 +192,16 @@ def _variants(entry: Any, groups: dict[str, list], inside: tuple[str, ...] = ())
         changed = {"overrides": v.override_text or None, "mean_teacher": v.mean_teacher, "steps": v.steps}
         return [{"method": v.method} | {name: value for name, value in changed.items() if value is not None}]
     if not isinstance(entry, dict) or not isinstance(entry.get("method"), str):
-        raise InputError(
-            f"{entry!r} is not a method; write a name, or {{method: dann, overrides: strength=0.3}}"
-        )
+        raise InputError(f"{entry!r} is not a method; write a name, or {{method: dann, overrides: gain=5}}")
     with _at(f"method {entry['method']}"):
         _keys(entry, ENTRY)
         return list(_product(entry))
 
 
-def _product(lists: dict[str, Any]) -> Iterator[dict]:
+def _product(entries: dict[str, Any]) -> Iterator[dict]:
     """Every combination of values of entries that may be lists."""
     axes = {}
-    for name, value in lists.items():
+    for name, value in entries.items():
         empty = "" if name in ("extra", "without", "overrides") else None
         axes[name] = [empty if v is None else v for v in _listed(value)]
         if not axes[name]:
@@ -242,10 +212,10 @@ def _product(lists: dict[str, Any]) -> Iterator[dict]:
         yield dict(zip(axes, values, strict=True))
 
 
-def _keys(found: dict, known: tuple[str, ...]) -> None:
-    unknown = [str(name) for name in found if name not in known]
+def _keys(found: Iterable, known: tuple[str, ...]) -> None:
+    unknown = ", ".join(str(name) for name in found if name not in known)
     if unknown:
-        raise InputError(f"unknown key {', '.join(unknown)}; the keys are {', '.join(known)}")
+        raise InputError(f"unknown key {unknown}; the keys are {', '.join(known)}")
 
 
 def _listed(value: Any) -> list:

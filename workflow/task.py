@@ -2,8 +2,7 @@
 
     python workflow/task.py runs-grid/.tasks/studio/parts/labels-4/seed-0.json
 
-The package and the data are read once; a run that is finished is skipped; a job that fails is written down
-and the next begins. Exit status 0 if every job is finished, 1 if one failed, 130 if it was interrupted.
+A job that fails is written down and the next begins. Exit status 1 if one failed, 130 if interrupted, else 0.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
 from mstl.run.config import TrainConfig
 from mstl.system.errors import InputError
 from mstl.system.files import replacing
+from mstl.system.interrupt import obey_signals
 from mstl.system.locks import only_one
-from plan import Job, Task, is_finished
-from processes import obey_signals
+from plan import Job, Task
 
 
 def work(task: Task) -> int:
     """Do every job of the task; returns how many failed."""
+    data: dict[str, Any] = {}  # read once; the other tasks go on, whatever is wrong with this one's
     with task.file(".jsonl").open("w", encoding="utf-8", buffering=1) as record:
-        data: dict[str, Any] = {}  # read once; the other tasks go on, whatever is wrong with this one's
         failed = sum(not _do(job, task, data, record) for job in task.jobs)
     if not failed:
         with replacing(task.file(".done")) as temporary:
@@ -40,21 +39,20 @@ def work(task: Task) -> int:
 
 def _do(job: Job, task: Task, data: dict[str, Any], record) -> bool:
     """Do one job, and write down what became of it; returns whether it is whole."""
-    start, entry = time.monotonic(), {"job": job.name, "kind": job.kind}
-    record.write(json.dumps(entry | {"status": "begun"}) + "\n")
+    start, entry = time.monotonic(), {"job": job.name, "status": "begun"}
+    record.write(json.dumps(entry) + "\n")
     try:
+        entry["status"] = "kept" if not job.notebook and job.finished() else "done"
         if job.config:
             discard_other_settings(job.config)
         if job.notebook:
             from execute import execute  # papermill, which a run without a notebook does not need
 
             execute(Path(job.notebook), Path(job.target), job.parameters, task.timeout)
-            if job.config and not is_finished(job.config):
-                raise InputError(f"{job.notebook} ended without a finished run in {job.config.folder}")
-            status = "done"
         else:
-            status = "done" if _train(job.config, data) else "kept"
-        entry |= {"status": status}
+            _train(job.config, data)
+        if not job.finished():
+            raise InputError(f"{job.notebook} ended without the run {job.config.folder}")
     except Exception as error:
         traceback.print_exception(error)
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
@@ -64,14 +62,12 @@ def _do(job: Job, task: Task, data: dict[str, Any], record) -> bool:
     return entry["status"] != "failed"
 
 
-def _train(config: TrainConfig, data: dict[str, Any]) -> bool:
-    """Train a run in this process; returns whether there was anything to do."""
+def _train(config: TrainConfig, data: dict[str, Any]) -> None:
+    """Train a run in this process."""
     import torch
 
     from mstl.run.train import train
 
-    manifest = config.folder / "manifest.json"
-    before = manifest.stat().st_mtime_ns if manifest.exists() else None
     if "task" not in data:
         try:
             data["task"] = config.task()
@@ -85,11 +81,10 @@ def _train(config: TrainConfig, data: dict[str, Any]) -> bool:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     train(config, task=data["task"])
-    return manifest.stat().st_mtime_ns != before
 
 
 def discard_other_settings(config: TrainConfig) -> None:
-    """Remove a run of the same name that was made with other settings: the profile has changed since."""
+    """Remove a run of this name that was made with other settings: the profile has changed since."""
     with contextlib.suppress(OSError, ValueError):
         found = json.loads((config.folder / "config.json").read_text(encoding="utf-8"))
         if found.get("settings") != config.settings():
@@ -102,10 +97,9 @@ def main() -> int:
     obey_signals()
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     logging.getLogger("papermill").setLevel(logging.INFO)
-    path = Path(sys.argv[1])
     try:
-        with only_one(path.with_suffix(".lock")):
-            return 1 if work(Task.read(path)) else 0
+        with only_one(Path(sys.argv[1]).with_suffix(".lock")):
+            return 1 if work(Task.read(Path(sys.argv[1]))) else 0
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", flush=True)
         return 130

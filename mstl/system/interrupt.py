@@ -67,3 +67,12 @@ def leave_cleanly_on_sigterm() -> None:
         raise Interrupted(number, RESUMES)
 
     signal.signal(signal.SIGTERM, leave)
+
+
+def obey_signals() -> None:
+    """SIGINT and SIGTERM raise KeyboardInterrupt, so that a process with children can stop them in order.
+
+    Started in the background by a shell, a process ignores SIGINT unless it says otherwise.
+    """
+    for number in SIGNALS:
+        signal.signal(number, signal.default_int_handler)
