@@ -237,18 +237,31 @@ GRIDS: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("page", ["07_comparison", "08_ablation", "09_local_features"])
-@pytest.mark.parametrize("what", [*GRIDS, "two profiles and numbers of sources"])
+@pytest.mark.parametrize("what", GRIDS)
 def test_pages_of_a_sweep_show_any_part_of_it(page, what, tmp_path):
-    options, expected = GRIDS.get(what, ({}, ("Not shown, because most runs are otherwise: parts (J = 4",)))
-    small = dict(settings=[("studio", "parts", 3, 4)], seeds=(0, 1), cars=3) | options
-    tables = grid(**small)
-    if what not in GRIDS:
-        few = grid(**small | {"seeds": (0,), "cars": 2})
-        more = [{k: t.assign(sources=4) for k, t in few.items()}]
-        more += [{k: t.assign(profile="full") for k, t in few.items()}]
-        tables = {name: pd.concat([tables[name], *(part[name] for part in more)]) for name in tables}
+    options, expected = GRIDS[what]
+    small = SMALL | options
     data = small["settings"][0][0]
-    write(tmp_path, data, tables)
+    write(tmp_path, data, grid(**small))
     text = executed(page, folder=str(tmp_path), data=data)
     for line in expected if page != "09_local_features" else ("has been diagnosed yet",):
         assert line in text, text
+
+
+SMALL = dict(settings=[("studio", "parts", 3, 4)], seeds=(0, 1), cars=3)
+
+
+@pytest.mark.parametrize("page", ["07_comparison", "08_ablation", "09_local_features"])
+def test_runs_of_another_profile_or_number_of_sources_change_nothing_but_are_named(page, tmp_path):
+    alone, few = grid(**SMALL), grid(**SMALL | {"seeds": (0,), "cars": 2})
+    tables = {
+        name: pd.concat([alone[name], table.assign(sources=4), table.assign(profile="full")])
+        for name, table in few.items()
+    }
+    write(tmp_path / "alone", "studio", alone)
+    write(tmp_path / "mixed", "studio", tables)
+    expected, text = (executed(page, folder=str(tmp_path / name)) for name in ("alone", "mixed"))
+    sentence = " Not shown, because most runs are otherwise: parts (J = 4, profile grid), "
+    sentence += "parts (J = 3, profile full)."
+    assert (sentence in text) == (page != "09_local_features")  # which names diagnosed runs only
+    assert text.replace(sentence, "") == expected
