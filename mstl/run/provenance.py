@@ -58,7 +58,12 @@ def training_code(module: str, package: Path = PACKAGE) -> dict[str, str]:
 
 def code_of(file: Path) -> str:
     """A Python file as its parser sees it: no comments, no docstrings, no layout."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return _parsed(file.read_text(encoding="utf-8"))
+
+
+@cache  # a plan asks for the same files for every method
+def _parsed(text: str) -> str:
+    tree = ast.parse(text)
     for node in ast.walk(tree):
         documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         if documented and ast.get_docstring(node, clean=False) is not None:
