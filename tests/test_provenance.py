@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+import sys
 
 import pytest
 from test_rooms import BELOW
