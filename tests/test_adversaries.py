@@ -28,6 +28,7 @@ from mstl.methods.adversary import largest, weighted_reversal
 from mstl.methods.mdan import worst_case_weights
 from mstl.nn import (
     ImageDiscriminator,
+    Layers,
     LocationDiscriminator,
     Predictor,
     domain_loss,
@@ -195,7 +196,7 @@ def play(name, strength, steps=80, rate=0.05, seed=0):
     for extractor in extractors:
         look = nn.Conv2d(3, 1, 1, bias=False)
         nn.init.ones_(look.weight)
-        extractor.levels = nn.ModuleList([look])
+        extractor.levels = nn.ModuleList([Layers(look)])
     for head in (module.head for module in method.modules() if isinstance(module, Predictor)):
         nn.init.constant_(head.weight, 1.0)
         nn.init.constant_(head.bias, -1.0)  # the source's flag is taken off: the task leaves it alone
@@ -211,7 +212,7 @@ def play(name, strength, steps=80, rate=0.05, seed=0):
         for optimiser in both:
             optimiser.step()
         extra_updates(method, batch, i / steps, both[1])
-    useful, flag = torch.stack([e.levels[0].weight.detach().abs().flatten()[:2] for e in extractors]).T
+    useful, flag = torch.stack([e.levels[0][0].weight.detach().abs().flatten()[:2] for e in extractors]).T
     images, _ = domain(64, -1.0, generator)
     with torch.no_grad():
         right = ((method.eval().predict(images) > 0) == (images[:, :1] > 0)).float().mean()
