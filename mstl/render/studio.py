@@ -24,7 +24,7 @@ def renderer() -> ModuleType:
     except ImportError as error:
         raise InputError(
             'rendering needs Mitsuba 3, which is not installed: pip install "mstl[render]" '
-            "(reading data/studio does not need it)"
+            "(reading the embedded cars does not need it)"
         ) from error
     mi.set_variant("scalar_rgb")
     mi.set_log_level(mi.LogLevel.Error)
