@@ -367,7 +367,7 @@ def test_a_file_where_the_run_s_folder_should_be_is_one_clear_error(tmp_path):
     config = tiny(tmp_path)
     config.folder.parent.mkdir(parents=True)
     config.folder.write_text("in the way")
-    with pytest.raises(InputError, match=r"cannot write .*seed-0: a file lies where a folder should be"):
+    with pytest.raises(InputError, match=r"out=.*seed-0 is no folder; choose another out"):
         run(config)
 
 
