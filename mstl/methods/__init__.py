@@ -10,8 +10,8 @@ from mstl.methods.catalogue import METHODS, Entry, check, entry, register
 from mstl.system.errors import InputError
 
 if TYPE_CHECKING:
+    from mstl.methods import hyperparameters
     from mstl.methods.base import Method
-    from mstl.methods.hyperparameters import Hyperparameters
 
 
 def find(name: str) -> type[Method]:
@@ -30,7 +30,7 @@ def find(name: str) -> type[Method]:
         ) from error
 
 
-def configured(name: str, overrides: str = "", **defaults: object) -> Hyperparameters:
+def configured(name: str, overrides: str = "", **defaults: object) -> hyperparameters.Hyperparameters:
     """Hyper-parameters of a method: its own defaults, then ``defaults``, then ``overrides``.
 
     Raises:
