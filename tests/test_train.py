@@ -14,7 +14,7 @@ from conftest import toy_task
 import mstl.run.train as training
 from mstl.__main__ import main
 from mstl.measures.probe import probe_accuracy
-from mstl.methods import METHODS
+from mstl.methods import METHODS, find
 from mstl.report.results import collect
 from mstl.run.averaged import statistics
 from mstl.run.config import TrainConfig
@@ -139,12 +139,12 @@ def test_a_finished_run_is_never_replaced_without_a_line(tmp_path, capsys, chang
 # What comes after the scores
 
 
-def broken(method, images, source):
+def broken(method, *arguments):
     raise RuntimeError("no features today")
 
 
 def test_scores_outlive_what_only_describes_them(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(METHODS["dann"], "source_features", broken)
+    monkeypatch.setattr(find("dann"), "source_features", broken)
     folder = train(config(tmp_path, method="dann", steps=2), task=toy_task())
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["failed"] == {"domain_probe": "RuntimeError: no features today"}
@@ -158,12 +158,12 @@ def test_scores_outlive_what_only_describes_them(tmp_path, monkeypatch, capsys):
 
 
 def test_a_run_that_ends_while_it_is_described_is_scored_and_described_the_next_time(tmp_path, monkeypatch):
-    def interrupted(method, images, source):
+    def interrupted(method, *arguments):
         raise KeyboardInterrupt
 
     options = config(tmp_path, method="dann", steps=2)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(METHODS["dann"], "source_features", interrupted)
+        patch.setattr(find("dann"), "source_features", interrupted)
         train(options, task=toy_task())
     scored = json.loads((options.folder / "manifest.json").read_text())
     assert scored["pending"] and load_method(options.folder) is not None
@@ -192,10 +192,10 @@ def test_a_source_of_one_car_leaves_scores_and_no_probe_of_it(tmp_path, images):
 def test_the_probe_knows_nothing_where_a_half_has_one_domain_only():
     task = toy_task()
     one = task.test.select(np.arange(2))
-    assert math.isnan(probe_accuracy(lambda images: images, one, task.test))
-    assert math.isnan(probe_accuracy(lambda images: images, task.test, one))
-    assert math.isnan(probe_accuracy(lambda images: images, one, one))
-    assert probe_accuracy(lambda images: images, task.sources[1], task.test) <= 1
+    assert math.isnan(probe_accuracy(lambda images, domain: images, one, task.test))
+    assert math.isnan(probe_accuracy(lambda images, domain: images, task.test, one))
+    assert math.isnan(probe_accuracy(lambda images, domain: images, one, one))
+    assert probe_accuracy(lambda images, domain: images, task.sources[1], task.test) <= 1
 
 
 @pytest.mark.trust("equalities", "the same seed gives the same weights bit for bit, another seed others")
