@@ -16,9 +16,12 @@ JOBS     ?= $(shell $(PYTHON) -c 'import os; print(min(8, os.cpu_count() or 1))'
 PY    := $(VENV)/bin/python
 READY := $(VENV)/.ready
 # Whatever was given as NAME=value on the command line, word by word: workflow/command_line.py knows the names.
+# Of the environment only the short forms count: who exports CLUSTER may mean something else.
 quoted = '$(subst ','\'',$(1))'
+SHORT  = DATA DATA_DIR DATA_DIR_% PROFILE RECIPES METHODS LABELS SEEDS SWEEP RUN RUNS JOBS DRY_RUN
+origin_of = $(if $(filter $(SHORT),$(1)),command environment,command)
 GIVEN  = $(foreach name,$(filter-out PYTHON VENV MAKEOVERRIDES MAKEFLAGS -%,$(.VARIABLES)),\
-           $(if $(findstring command,$(origin $(name))),$(call quoted,$(name)=$($(name)))))
+           $(if $(filter $(call origin_of,$(name)),$(firstword $(origin $(name)))),$(call quoted,$(name)=$($(name)))))
 
 # A kernel registered elsewhere must not run our notebooks; parallel processes must not share threads.
 export JUPYTER_PREFER_ENV_PATH := 1

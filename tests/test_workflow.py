@@ -309,6 +309,11 @@ def test_make_hands_on_every_word_as_it_was_given(tmp_path):
         line = ["make", "-s", "-C", str(ROOT), target, f"VENV={tmp_path}", *given]
         said = subprocess.run(line, capture_output=True, text=True, check=True).stdout.splitlines()
         assert said[:2] == ["workflow/run.py", target] and sorted(said[2:]) == sorted(words)
+    # A short form may come from the environment; a name that others use, too, may not.
+    line = ["make", "-s", "-C", str(ROOT), "sweep", f"VENV={tmp_path}"]
+    environment = os.environ | {"SEEDS": "0,1", "CLUSTER": "other"}
+    said = subprocess.run(line, capture_output=True, text=True, check=True, env=environment).stdout
+    assert said.splitlines()[2:] == ["SEEDS=0,1"]
 
 
 @pytest.mark.parametrize("page", sorted(path.stem for path in (ROOT / "notebooks").glob("*.py")))
