@@ -46,7 +46,7 @@ class AveragedWeights(AveragedModel):
             torch._foreach_lerp_(averages, weights, 1 - self.decay)
         for average, value in zip(self.module.buffers(), model.buffers(), strict=True):
             if id(average) in running:
-                average.lerp_(value, 1 - self.decay)
+                average.copy_(value.lerp(average, self.decay))
             else:
                 average.copy_(value, non_blocking=True)
         self.n_averaged += 1
