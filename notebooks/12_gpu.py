@@ -57,7 +57,8 @@ Markdown(gpu.summary(tables))
 if train:
     from mstl.run.train import train as train_run
 
-    run = train_run(TrainConfig(profile="full", method=method, steps=steps, ema=1 - 6 / steps, out=out))
+    config = TrainConfig(profile="full", method=method, steps=steps, ema=1 - 6 / steps, out=out)
+    run = train_run(config)
 
 # %% [markdown]
 # ## The same computation
@@ -67,7 +68,7 @@ if train:
 # they now compare smooth activations, and wait for the next GPU.
 
 # %%
-gpu.proofs(tables)
+Markdown(gpu.proofs(tables))
 
 # %% [markdown]
 # ## Where the time goes

@@ -50,18 +50,18 @@ def summary(tables: dict[str, pd.DataFrame]) -> str:
     )
 
 
-def proofs(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """For each claim how many methods pass, and the extremes of what was measured."""
+def proofs(tables: dict[str, pd.DataFrame]) -> str:
+    """A Markdown table: for each claim how many methods pass, and the extremes of what was measured."""
     if "tests" not in tables:
-        return pd.DataFrame()
+        return ""
     tests = tables["tests"].assign(claim=tables["tests"]["test"].str.partition("[")[0])
-    rows = []
+    lines = ["| claim | passed | measured |", "|---|---:|---|"]
     for name, group in tests.groupby("claim", sort=False):
         counted = group["outcome"].value_counts()
         whole = counted.drop("skipped", errors="ignore").sum()
-        entry = {"claim": BOUNDS.get(name, name), "passed": f"{counted.get('passed', 0)} of {whole}"}
-        rows.append(entry | {"measured": _range(group["measured"].dropna())})
-    return pd.DataFrame(rows).set_index("claim")
+        passed, measured = counted.get("passed", 0), _range(group["measured"].dropna())
+        lines.append(f"| {BOUNDS.get(name, name)} | {passed} of {whole} | {measured} |")
+    return "\n".join(lines)
 
 
 def _range(texts: pd.Series) -> str:
