@@ -51,8 +51,8 @@ def distance(left: Tensor, right: Tensor) -> float:
 def smooth(module: nn.Module) -> None:
     """Replace every ReLU by a SiLU: beside its kink a gradient is not continuous, so rounding decides it.
 
-    Of target_only's 76,000 pre-activations one is 5e-6, where the GPU differs from the CPU by 2e-5: that one
-    flip moved the gradient by 2 %, although the losses agreed to 1e-7.
+    On the first GPU one pre-activation of target_only within rounding of zero moved the gradient by 2 %,
+    although the losses agreed to 4e-7 (`results/gpu/tests.csv` of commit 06eae9e).
     """
     for name, child in module.named_children():
         if isinstance(child, nn.ReLU | nn.LeakyReLU):
