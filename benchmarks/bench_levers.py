@@ -114,9 +114,7 @@ class Levers:
     def unread_masks(self) -> None:
         """A step's losses with masks of the target that no loss reads, and without as the engine does."""
         trainer, batch = prepared(profile=self.profile)
-        everything = partial(
-            patch.object, type(trainer.method), "_read", lambda _, target: len(target.images)
-        )
+        everything = partial(patch.object, type(trainer.method), "_read", lambda _, target: len(target.x))
 
         def work() -> Tensor:
             trainer.method.zero_grad()

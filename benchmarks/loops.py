@@ -21,8 +21,9 @@ from plain_loop import PlainLoop
 
 from mstl.data import local_task
 from mstl.data.task import Task
+from mstl.problems.segmentation import counts, dice_mean_over_images
 from mstl.run.config import TrainConfig
-from mstl.run.evaluate import counts, dice_mean_over_images, predict_domain
+from mstl.run.evaluate import predict_domain
 from mstl.run.train import Trainer
 
 LOOPS = {"a": "plain loop", "b": "plain loop as advised", "c": "ours"}

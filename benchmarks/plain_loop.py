@@ -86,10 +86,10 @@ class PlainLoop:
         losses, outputs = [], []
         for j, stream in enumerate(self.sources):
             network, discriminator = self.method.subnetworks[j], self.method.adversary.discriminators[j]
-            source_images, source_masks = self._next(stream)
+            source_x, source_y = self._next(stream)
             target_images, _ = self._next(self.target)
-            source, target, labelled = map(network, (source_images, target_images, labelled_images))
-            losses.append(segmentation_loss(source.logits, source_masks) / len(self.sources))
+            source, target, labelled = map(network, (source_x, target_images, labelled_images))
+            losses.append(segmentation_loss(source.logits, source_y) / len(self.sources))
             of_target = torch.cat((target.features, labelled.features))
             losses.append(
                 domain_loss(

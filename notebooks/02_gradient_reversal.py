@@ -306,7 +306,8 @@ from mstl.data import local_task
 from mstl.data.batches import Batches
 from mstl.measures.probe import probe_accuracy
 from mstl.methods.mstl import MSTL, Hyperparameters
-from mstl.run.evaluate import predict_domain, score_table
+from mstl.problems import Segmentation
+from mstl.run.evaluate import predict_domain
 
 task = local_task("studio", "views-styled", sources=1, labels=0, seed=seed, size=(32, 48))
 
@@ -403,7 +404,11 @@ plt.show()
 def row(name, method):
     log, features = logs[name], lambda images, domain: method.eval().source_features(images, 0, domain)
     probes = [probe_accuracy(features, source, task.test, seed=draw) for draw in range(5)]
-    dice = score_table(predict_domain(method.eval().predict, task.test, "cpu"), task.test)["dice"].mean()
+    dice = (
+        Segmentation()
+        .table(predict_domain(method.eval().predict, task.test, "cpu"), task.test)["dice"]
+        .mean()
+    )
     return {**log[len(log) // 2 :].mean(), "probe": np.mean(probes), "target Dice": dice}
 
 

@@ -306,13 +306,16 @@ pd.DataFrame(rows).T.round(2)
 # The same seed, the same batches, the same number of steps, and `attention=none` (the default of MSTL-plus):
 
 # %%
-from mstl.run.evaluate import predict_domain, score_table
+from mstl.problems import Segmentation
+from mstl.run.evaluate import predict_domain
 
 
 def mean_dice(trainer):
-    return score_table(predict_domain(trainer.predict, task.test, trainer.fabric.device), task.test)[
-        "dice"
-    ].mean()
+    return (
+        Segmentation()
+        .table(predict_domain(trainer.predict, task.test, trainer.fabric.device), task.test)["dice"]
+        .mean()
+    )
 
 
 plain = Trainer(TrainConfig(**config, overrides="attention=none"), task)

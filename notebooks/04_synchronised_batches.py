@@ -39,8 +39,8 @@ from mstl import methods
 from mstl.data import local_task
 from mstl.data.augment import to_float
 from mstl.data.batches import Batches, Cycle
+from mstl.problems.segmentation import counts, dice
 from mstl.report import plots
-from mstl.run.evaluate import counts, dice
 
 plots.style()
 
@@ -71,8 +71,8 @@ draws: int = 50  # batches on which heads are compared
 task = local_task("studio", "parts", labels=labels, seed=seed, size=(height, height * 3 // 2))
 batches = Batches(task, batch_size=8, target_batch_size=8, labelled_share=0.5, seed=seed)
 batch = next(batches)
-print("source images", tuple(batch.source_images.shape), "  source, image, channel, height, width")
-print("target images", tuple(batch.target.images.shape), "  of which labelled:", len(batch.target.masks))
+print("source images", tuple(batch.source_x.shape), "  source, image, channel, height, width")
+print("target images", tuple(batch.target.x.shape), "  of which labelled:", len(batch.target.y))
 
 
 # %%
@@ -84,11 +84,11 @@ def masked(image, mask):
 # %% mystnb={"figure": {"name": "fig-batch", "caption": "One batch, as the networks get it: eight augmented images of each source and one row of target images that enters all sub-networks. Amber: the masks that training may use; the last four target images have none. Data: studio, recipe parts, seed 0."}, "image": {"alt": "Four rows of eight small images: windows on car fronts, cabins and rears with amber masks, and whole cars of which the first four have a mask."}}
 rows = [
     [masked(image, mask) for image, mask in zip(images, masks, strict=True)]
-    for images, masks in zip(batch.source_images, batch.source_masks, strict=True)
+    for images, masks in zip(batch.source_x, batch.source_y, strict=True)
 ]
 target = batch.target
-known = [masked(image, mask) for image, mask in zip(target.images, target.masks, strict=False)]
-rows.append(known + [plots.from_network(image) for image in target.images[len(known) :]])
+known = [masked(image, mask) for image, mask in zip(target.x, target.y, strict=False)]
+rows.append(known + [plots.from_network(image) for image in target.x[len(known) :]])
 plots.picture_grid(rows, [*(source.name for source in task.sources), "target"])
 plt.show()
 
@@ -121,9 +121,9 @@ pd.DataFrame(ids).T.rename_axis(columns="row of target image")
 # %% mystnb={"figure": {"name": "fig-two-modes", "caption": "What the sub-networks (rows) see of the target in one step. Left four columns: synchronised. Right four: each its own. Data: studio, recipe parts, seed 0."}, "image": {"alt": "Three rows of eight cars. In the left half each column shows the same car three times; in the right half every picture is another car."}}
 white = np.ones((height, height * 3 // 2, 3))
 rows = [
-    [plots.from_network(image) for image in batch.targets[j].images[:4]]
+    [plots.from_network(image) for image in batch.targets[j].x[:4]]
     + [white]
-    + [plots.from_network(image) for image in other.targets[j].images[:4]]
+    + [plots.from_network(image) for image in other.targets[j].x[:4]]
     for j in range(batch.J)
 ]
 figure = plots.picture_grid(rows, [f"sub-network {j + 1}" for j in range(batch.J)])
@@ -205,8 +205,8 @@ for _ in range(5):
     late = next(batches)
 again = Batches(task, batch_size=8, target_batch_size=8, labelled_share=0.5, seed=seed)
 again.load_state_dict({**batches.state_dict(), "step": 5})
-print("replayed:", torch.equal(batches.at(5).source_images, late.source_images))
-print("resumed: ", torch.equal(next(again).target.images, late.target.images))
+print("replayed:", torch.equal(batches.at(5).source_x, late.source_x))
+print("resumed: ", torch.equal(next(again).target.x, late.target.x))
 
 # %% [markdown]
 # ## Without it, part 1: nothing to fuse
@@ -362,7 +362,7 @@ def new_fusion(synchronised):
     def loss(step):
         targets = drawn.at(step).targets
         seen = [network(t.images).attended for network, t in zip(model.subnetworks, targets, strict=True)]
-        return segmentation_loss(fuse(fresh, seen), targets[0].masks)
+        return segmentation_loss(fuse(fresh, seen), targets[0].y)
 
     fit([*fresh.fusions.parameters(), *fresh.predictor.parameters()], loss, fusion_steps)
     return fresh
@@ -423,7 +423,7 @@ def head_losses(synchronised):
         task, batch_size=1, target_batch_size=4, labelled_share=1.0, seed=seed, synchronised=synchronised
     )
     return np.array(
-        [[segmentation_loss(network(target.images).logits, target.masks).item()
+        [[segmentation_loss(network(target.x).logits, target.y).item()
           for network, target in zip(model.subnetworks, batch.targets, strict=True)]
          for batch, _ in zip(drawn, range(draws), strict=False)]
     )  # fmt: skip

@@ -37,8 +37,8 @@ def reordered(batch: Batch, order: list[int]) -> Batch:
     """The batch with its sources in another order, some repeated or left out."""
     return replace(
         batch,
-        source_images=batch.source_images[order],
-        source_masks=batch.source_masks[order],
+        source_x=batch.source_x[order],
+        source_y=batch.source_y[order],
         source_ids=batch.source_ids[order],
         targets=tuple(batch.targets[0] for _ in order),
     )
@@ -46,12 +46,10 @@ def reordered(batch: Batch, order: list[int]) -> Batch:
 
 def in_float64(batch: Batch) -> Batch:
     """The batch in double precision, for comparisons to more than seven digits."""
-    target = replace(
-        batch.target, **{k: getattr(batch.target, k).double() for k in ("images", "masks", "plain")}
-    )
+    target = replace(batch.target, **{k: getattr(batch.target, k).double() for k in ("x", "y", "plain")})
     return replace(
         batch,
-        source_images=batch.source_images.double(),
-        source_masks=batch.source_masks.double(),
+        source_x=batch.source_x.double(),
+        source_y=batch.source_y.double(),
         targets=(target,) * batch.J,
     )

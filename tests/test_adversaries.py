@@ -104,15 +104,13 @@ def extra_updates(method, batch, progress, optimiser):
 
 def plain_losses(method, batch):
     """Domain losses without any reversal, one a discriminator, from the features the method compares."""
-    target = batch.target.images
+    target = batch.target.x
     if method.name == "dann":
-        pairs = [
-            (method.source_features(images, 0) for images in (batch.source_images.flatten(0, 1), target))
-        ]
+        pairs = [(method.source_features(images, 0) for images in (batch.source_x.flatten(0, 1), target))]
     else:
         pairs = [
             (method.source_features(images, j), method.source_features(target, j))
-            for j, images in enumerate(batch.source_images)
+            for j, images in enumerate(batch.source_x)
         ]
     discriminators = adversary_of(method).discriminators
     return torch.stack([domain_loss(d(s), d(t)) for d, (s, t) in zip(discriminators, pairs, strict=True)])
@@ -127,7 +125,7 @@ def shares(method, batch, deltas, strength):
         errors = torch.stack(
             [
                 segmentation_loss(method.network(images).logits, masks)
-                for images, masks in zip(batch.source_images, batch.source_masks, strict=True)
+                for images, masks in zip(batch.source_x, batch.source_y, strict=True)
             ]
         )
         gamma = getattr(method.hyper, "gamma", math.inf)

@@ -51,9 +51,9 @@ def take(batches, steps):
 
 
 def tensors(batch):
-    yield from (batch.source_images, batch.source_masks, batch.source_ids)
+    yield from (batch.source_x, batch.source_y, batch.source_ids)
     for target in batch.targets:
-        yield from (target.images, target.masks, target.plain, target.ids)
+        yield from (target.x, target.y, target.plain, target.ids)
 
 
 def same(one, other):
@@ -90,13 +90,13 @@ def test_unsynchronised_sub_networks_draw_their_own_targets():
     for batch in take(batches, 3):
         ids = [tuple(target.ids[4:].tolist()) for target in batch.targets]
         assert len(set(ids)) == 3
-        assert not torch.equal(batch.targets[0].images, batch.targets[1].images)
+        assert not torch.equal(batch.targets[0].x, batch.targets[1].x)
 
 
 def test_synchronisation_does_not_change_the_source_draws():
     together = Batches(make_task()).at(5)
     apart = Batches(make_task(), synchronised=False).at(5)
-    assert torch.equal(together.source_images, apart.source_images)
+    assert torch.equal(together.source_x, apart.source_x)
 
 
 # --- cycles -----------------------------------------------------------------------------------------
@@ -151,18 +151,18 @@ def test_removing_a_source_leaves_the_others_and_the_target_alone():
     sources = make_task(3).sources
     full = Batches(make_task(sources=sources)).at(7)
     fewer = Batches(make_task(sources=(sources[0], sources[2]))).at(7)
-    assert torch.equal(fewer.source_images, full.source_images[[0, 2]])
-    assert torch.equal(fewer.source_masks, full.source_masks[[0, 2]])
-    assert torch.equal(fewer.target.images, full.target.images)
+    assert torch.equal(fewer.source_x, full.source_x[[0, 2]])
+    assert torch.equal(fewer.source_y, full.source_y[[0, 2]])
+    assert torch.equal(fewer.target.x, full.target.x)
 
 
 def test_permuting_the_sources_permutes_the_draws():
     sources = make_task(3).sources
     one = Batches(make_task(sources=sources), synchronised=False).at(3)
     other = Batches(make_task(sources=sources[::-1]), synchronised=False).at(3)
-    assert torch.equal(other.source_images, one.source_images.flip(0))
+    assert torch.equal(other.source_x, one.source_x.flip(0))
     for a, b in zip(one.targets, reversed(other.targets), strict=True):
-        assert torch.equal(a.images, b.images)
+        assert torch.equal(a.x, b.x)
 
 
 def test_sources_of_one_name_draw_independently():
@@ -191,11 +191,11 @@ def test_another_seed_draws_other_batches():
 def test_shapes_with_sources_smaller_than_the_target(J):
     task = make_task(J, source_size=(16, 16))
     batch = next(Batches(task, batch_size=6, target_batch_size=4))
-    assert batch.source_images.shape == (J, 6, 3, 16, 16)
-    assert batch.source_masks.shape == (J, 6, 1, 16, 16)
+    assert batch.source_x.shape == (J, 6, 3, 16, 16)
+    assert batch.source_y.shape == (J, 6, 1, 16, 16)
     assert batch.source_ids.shape == (J, 6)
-    assert batch.target.images.shape == batch.target.plain.shape == (4, 3, 16, 32)
-    assert batch.target.masks.shape == (2, 1, 16, 32)
+    assert batch.target.x.shape == batch.target.plain.shape == (4, 3, 16, 32)
+    assert batch.target.y.shape == (2, 1, 16, 32)
     assert batch.target.ids.shape == (4,)
     assert all(t.dtype in (torch.float32, torch.int64) for t in tensors(batch))
 
@@ -205,11 +205,11 @@ def test_ids_name_the_pixels():
     pool = torch.cat([task.labelled.images, task.unlabelled.images])
     for batch in take(Batches(task, augment=STILL), 5):
         for j, source in enumerate(task.sources):
-            assert torch.equal(batch.source_images[j], to_float(source.images[batch.source_ids[j]]))
-            assert torch.equal(batch.source_masks[j], source.masks[batch.source_ids[j]].float())
-        assert torch.equal(batch.target.images, to_float(pool[batch.target.ids]))
-        assert torch.equal(batch.target.plain, batch.target.images)
-        assert torch.equal(batch.target.masks, task.labelled.masks[batch.target.ids[:4]].float())
+            assert torch.equal(batch.source_x[j], to_float(source.images[batch.source_ids[j]]))
+            assert torch.equal(batch.source_y[j], source.masks[batch.source_ids[j]].float())
+        assert torch.equal(batch.target.x, to_float(pool[batch.target.ids]))
+        assert torch.equal(batch.target.plain, batch.target.x)
+        assert torch.equal(batch.target.y, task.labelled.masks[batch.target.ids[:4]].float())
 
 
 @pytest.mark.trust("limits", "Masks of unlabelled target images are never read.")
@@ -218,7 +218,7 @@ def test_masks_of_unlabelled_images_are_never_read():
     batch = next(Batches(task))
     task.unlabelled.masks.fill_(1)
     assert same(batch, next(Batches(task)))
-    assert len(batch.target.masks) == 4
+    assert len(batch.target.y) == 4
 
 
 @pytest.mark.parametrize(
@@ -237,24 +237,24 @@ def test_labelled_share(labelled, unlabelled, share, expected):
     batches = Batches(make_task(labelled=labelled, unlabelled=unlabelled), labelled_share=share)
     for batch in take(batches, 3):
         ids = batch.target.ids
-        assert len(batch.target.masks) == expected == int((ids < labelled).sum())
+        assert len(batch.target.y) == expected == int((ids < labelled).sum())
         assert (ids[:expected] < labelled).all() and (ids[expected:] >= labelled).all()
-        assert len(batch.target.images) == 8
+        assert len(batch.target.x) == 8
 
 
 def test_repeats_within_a_batch_are_augmented_differently():
     batch = next(Batches(make_task(labelled=1), augment=Augment(shift=0.2)))
     assert (batch.target.ids[:4] == 0).all()
-    assert len({image.numpy().tobytes() for image in batch.target.images[:4]}) == 4
+    assert len({image.numpy().tobytes() for image in batch.target.x[:4]}) == 4
 
 
 def test_augmentation_differs_between_sources_and_between_steps():
     one = domain("one", 1)
     batches = Batches(make_task(sources=(one, replace(one, name="other")), labelled=1, unlabelled=0))
     first, second = take(batches, 2)
-    assert not torch.equal(first.source_images[0], first.source_images[1])
-    assert not torch.equal(first.source_images, second.source_images)
-    assert not torch.equal(first.target.images, second.target.images)
+    assert not torch.equal(first.source_x[0], first.source_x[1])
+    assert not torch.equal(first.source_x, second.source_x)
+    assert not torch.equal(first.target.x, second.target.x)
 
 
 # --- replay and resume ------------------------------------------------------------------------------
@@ -352,8 +352,8 @@ def test_every_draw_is_a_function_of_seed_stream_and_step():
         assert torch.equal(batch.source_ids[j], ids)
         draw = Augment().draw(8, stream_generator(6, f"source {source.name} 0", "augment", 3))
         expected = transform(source.images[ids], draw, source.masks[ids])
-        torch.testing.assert_close(batch.source_images[j], expected.images)
-        assert torch.equal(batch.source_masks[j], expected.masks)
+        torch.testing.assert_close(batch.source_x[j], expected.images)
+        assert torch.equal(batch.source_y[j], expected.masks)
     known, unknown = (
         torch.cat(
             [
@@ -367,9 +367,9 @@ def test_every_draw_is_a_function_of_seed_stream_and_step():
     pixels = torch.cat([task.labelled.images[known], task.unlabelled.images[unknown]])
     draw = Augment().draw(8, stream_generator(6, "target shared", "augment", 3))
     expected = transform(pixels, draw, task.labelled.masks[known])
-    torch.testing.assert_close(batch.target.images, expected.images)
+    torch.testing.assert_close(batch.target.x, expected.images)
     torch.testing.assert_close(batch.target.plain, expected.plain)
-    assert torch.equal(batch.target.masks, expected.masks)
+    assert torch.equal(batch.target.y, expected.masks)
 
 
 @pytest.mark.trust(
@@ -388,8 +388,8 @@ def test_the_first_batch_is_that_of_step_0_and_the_defaults_are_those_promised()
     first = next(batches)
     assert same(first, Batches(make_task()).at(0))
     assert batches.step == 1
-    assert first.source_images.shape[1] == 8
-    assert (len(first.target.images), len(first.target.masks)) == (8, 4)
+    assert first.source_x.shape[1] == 8
+    assert (len(first.target.x), len(first.target.y)) == (8, 4)
     assert first.target.unlabelled == slice(4, None)
     assert first.target.taught is None
     assert batches.augment == Augment()
@@ -404,7 +404,7 @@ def test_the_first_batch_is_that_of_step_0_and_the_defaults_are_those_promised()
 )
 def test_the_number_of_labelled_images_is_rounded_half_up(size, share, labelled):
     batch = next(Batches(make_task(), batch_size=1, target_batch_size=size, labelled_share=share))
-    assert (len(batch.target.images), len(batch.target.masks)) == (size, labelled)
+    assert (len(batch.target.x), len(batch.target.y)) == (size, labelled)
 
 
 @pytest.mark.parametrize("epoch", [0, 1, 3])
@@ -477,5 +477,5 @@ def test_cuda_draws_what_the_cpu_draws_without_waiting_for_it():
         expected = cpu.at(step)
         assert torch.equal(batch.source_ids, expected.source_ids)
         assert torch.equal(batch.target.ids, expected.target.ids)
-        torch.testing.assert_close(batch.target.images.cpu(), expected.target.images, atol=1e-3, rtol=0)
-        torch.testing.assert_close(batch.source_images.cpu(), expected.source_images, atol=1e-3, rtol=0)
+        torch.testing.assert_close(batch.target.x.cpu(), expected.target.x, atol=1e-3, rtol=0)
+        torch.testing.assert_close(batch.source_x.cpu(), expected.source_x, atol=1e-3, rtol=0)

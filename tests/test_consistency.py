@@ -67,9 +67,9 @@ def test_consistency_follows_weight_and_ramp():
 
 def test_consistency_compares_the_unlabelled_target_images_too():
     method, batch = consistency(), batch_of()
-    images = batch.target.images.clone()
+    images = batch.target.x.clone()
     images[-1] = 1 - images[-1]
-    other = replace(batch, targets=(replace(batch.target, images=images),) * 3)
+    other = replace(batch, targets=(replace(batch.target, x=images),) * 3)
     assert method.losses(batch, 0.5)["disagreement"] != method.losses(other, 0.5)["disagreement"]
     assert method.losses(batch, 0.5)["target"] == method.losses(other, 0.5)["target"]
 
@@ -101,8 +101,8 @@ def test_the_finer_adversary_reads_the_finer_map():
     assert widths == [8, 8, 8, 16, 16, 16]
     # The deepest level hears nothing of the finer game, the level it is played at does.
     batch = batch_of()
-    sources = [f(x) for f, x in zip(method.subnetworks, batch.source_images, strict=True)]
-    outputs = list(zip(sources, method.subnetworks(batch.target.images), strict=True))
+    sources = [f(x) for f, x in zip(method.subnetworks, batch.source_x, strict=True)]
+    outputs = list(zip(sources, method.subnetworks(batch.target.x), strict=True))
     fine, coarse = (
         a.losses([(s.attended[level], t.attended[level]) for s, t in outputs], 1.0).mean()
         for a, level in zip(method.adversaries, (-2, -1), strict=True)
@@ -122,9 +122,9 @@ def test_strength_zero_leaves_the_extractors_alone():
 
 def test_without_weight_a_sub_network_does_not_depend_on_other_sources():
     batch = batch_of()
-    images = batch.source_images.clone()
+    images = batch.source_x.clone()
     images[1] = images[1].flip(-1) + 0.3
-    changed = replace(batch, source_images=images)
+    changed = replace(batch, source_x=images)
     method = consistency(overrides="weight=0")
     for j, same in ((0, True), (1, False), (2, True)):
         left, right = (
@@ -140,9 +140,7 @@ def test_permuting_sources_with_sub_networks_and_discriminators_changes_nothing(
     order = [2, 0, 1]
     for modules in (method.subnetworks, *(adversary.discriminators for adversary in method.adversaries)):
         modules._modules = {str(k): modules[j] for k, j in enumerate(order)}
-    permuted = replace(
-        batch, source_images=batch.source_images[order], source_masks=batch.source_masks[order]
-    )
+    permuted = replace(batch, source_x=batch.source_x[order], source_y=batch.source_y[order])
     after = method.losses(permuted, 0.5)
     assert all(torch.allclose(before[k], after[k], atol=1e-6) for k in before)
     assert torch.allclose(predicted, method.predict(images), atol=1e-5)

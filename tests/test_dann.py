@@ -39,9 +39,7 @@ def test_the_extractor_ascends_what_the_discriminator_descends(kind):
     method = made("dann", overrides=f"strength=0.7 discriminator={kind}")
     batch = batch_of(toy_task())
     adversarial = method.losses(batch, 0.4)["adversarial"]
-    source, target = (
-        method.network.encoder(x)[-1] for x in (batch.source_images.flatten(0, 1), batch.target.images)
-    )
+    source, target = (method.network.encoder(x)[-1] for x in (batch.source_x.flatten(0, 1), batch.target.x))
     (discriminator,) = method.adversary.discriminators
     plain = domain_loss(discriminator(source), discriminator(target))
     assert torch.allclose(adversarial, plain, atol=1e-6)
@@ -71,9 +69,7 @@ def test_all_sources_together_weigh_as_much_as_the_target():
     more.load_state_dict(method.state_dict())
     once, again = method.losses(batch, 0.5), more.losses(twice, 0.5)
     assert all(torch.allclose(once[key], again[key], atol=1e-6) for key in once)
-    source, target = (
-        method.network.encoder(x)[-1] for x in (batch.source_images.flatten(0, 1), batch.target.images)
-    )
+    source, target = (method.network.encoder(x)[-1] for x in (batch.source_x.flatten(0, 1), batch.target.x))
     d = method.adversary.discriminators[0]
     halves = -0.5 * (d(source).sigmoid().log().mean() + (1 - d(target).sigmoid()).log().mean())
     assert torch.allclose(once["adversarial"], halves, atol=1e-5)
@@ -142,8 +138,8 @@ def test_strength_zero_is_source_combine_with_a_spectator():
 
 def test_masks_of_the_target_beyond_the_labelled_are_never_needed():
     method, batch = made("dann"), batch_of(toy_task())
-    logits = method.predict(batch.target.images)[: len(batch.target.masks)]
-    wanted = segmentation_loss(logits, batch.target.masks)
+    logits = method.predict(batch.target.x)[: len(batch.target.y)]
+    wanted = segmentation_loss(logits, batch.target.y)
     assert torch.allclose(method.losses(batch, 0.5)["target"], wanted, atol=1e-6)
 
 

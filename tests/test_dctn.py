@@ -10,8 +10,9 @@ from torch.nn import functional as F
 
 from mstl.data.batches import Batches
 from mstl.methods import build
-from mstl.methods.dctn import mixture_logits, pseudo_loss
+from mstl.methods.dctn import pseudo_loss
 from mstl.nn import domain_loss, ramp, segmentation_loss
+from mstl.nn.outputs import mixture
 from mstl.system.errors import InputError
 
 
@@ -62,11 +63,11 @@ def test_only_the_hardest_pair_reaches_the_extractor_and_every_discriminator_lea
     method, batch = made(overrides="strength=0.7"), batch_of(toy_task())
     # Discriminator 1 always answers wrongly for its source: its loss is the largest.
     torch.nn.init.constant_(method.adversary.discriminators[1].layers[-1].bias, -4.0)
-    target = method.encoder(batch.target.images)[-1]
+    target = method.encoder(batch.target.x)[-1]
     deltas = torch.stack(
         [
             domain_loss(d(method.encoder(images)[-1]), d(target))
-            for d, images in zip(method.adversary.discriminators, batch.source_images, strict=True)
+            for d, images in zip(method.adversary.discriminators, batch.source_x, strict=True)
         ]
     )
     assert deltas.argmax() == 1
@@ -82,14 +83,14 @@ def test_only_the_hardest_pair_reaches_the_extractor_and_every_discriminator_lea
 
 def test_each_head_learns_from_its_own_source_and_from_the_labelled_target():
     method, batch = made(), batch_of(toy_task())
-    other = batch.source_images.clone()
+    other = batch.source_x.clone()
     other[1] = other[1].flip(-1) + 0.3
-    changed = replace(batch, source_images=other)
+    changed = replace(batch, source_x=other)
     for j, same in ((0, True), (1, False), (2, True)):
         pairs = [gradients(method.heads[j], total(method.losses(b, 0.2))) for b in (batch, changed)]
         assert close(*pairs, atol=1e-7) is same
-    maps = [level[:2] for level in method.encoder(batch.target.images)]
-    wanted = torch.stack([segmentation_loss(head(maps), batch.target.masks) for head in method.heads]).mean()
+    maps = [level[:2] for level in method.encoder(batch.target.x)]
+    wanted = torch.stack([segmentation_loss(head(maps), batch.target.y) for head in method.heads]).mean()
     assert torch.allclose(method.losses(batch, 0.2)["target"], wanted, atol=1e-6)
 
 
@@ -151,7 +152,7 @@ def test_the_prediction_is_the_weighted_mean_of_the_heads_probabilities():
 def test_a_mixture_lies_between_its_heads_and_is_exact_far_out():
     torch.manual_seed(0)
     z, w = 3 * torch.randn(3, 4, 1, 5, 6), torch.rand(4, 3).softmax(1)
-    mixed = mixture_logits(z, w)
+    mixed = mixture(z, w)
     assert (z.amin(0) - 1e-5 <= mixed).all()
     assert (mixed <= z.amax(0) + 1e-5).all()
     mean = torch.einsum("nj,jnchw->nchw", w, z.sigmoid())
@@ -159,8 +160,8 @@ def test_a_mixture_lies_between_its_heads_and_is_exact_far_out():
     far = torch.tensor([200.0, 300.0]).view(2, 1, 1, 1, 1)
     half = torch.full((1, 2), 0.5)
     # log-odds of the mean: 1 - p is ½(e^-200 + e^-300), so 200 + ln 2.
-    assert mixture_logits(far, half).item() == pytest.approx(200.6931, abs=1e-3)
-    assert mixture_logits(-far, half).item() == pytest.approx(-200.6931, abs=1e-3)
+    assert mixture(far, half).item() == pytest.approx(200.6931, abs=1e-3)
+    assert mixture(-far, half).item() == pytest.approx(-200.6931, abs=1e-3)
 
 
 def test_duplicating_every_source_changes_neither_loss_nor_prediction():

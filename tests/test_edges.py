@@ -9,8 +9,9 @@ from conftest import blobs, toy_task
 from mstl.data.batches import Batches
 from mstl.data.task import Task
 from mstl.methods import METHODS
+from mstl.problems import Segmentation
 from mstl.run.config import TrainConfig
-from mstl.run.evaluate import predict_domain, score_table
+from mstl.run.evaluate import predict_domain
 from mstl.run.train import Trainer
 
 SIZE, WINDOW = (16, 24), (16, 16)
@@ -96,7 +97,7 @@ def test_every_method_stands_the_edges(edge, sources, name, tmp_path):
     logits = predict_domain(trainer.predict, task.test)
     assert logits.shape == task.test.masks.shape
     assert logits.isfinite().all()
-    scores = score_table(logits, task.test)[["dice", "iou"]]
+    scores = Segmentation().table(logits, task.test)[["dice", "iou"]]
     assert ((scores >= 0) & (scores <= 1)).all(axis=None)
 
 
@@ -116,5 +117,5 @@ def test_nothing_to_find_is_learnt(name, tmp_path):
     for _ in range(39):
         last = trainer.update()["source"]
     assert last < 0.7 * first  # 1 - Dice of an empty mask stays near 1 until every probability is nearly 0
-    scores = score_table(predict_domain(trainer.predict, task.test), task.test)
+    scores = Segmentation().table(predict_domain(trainer.predict, task.test), task.test)
     assert (scores[["dice", "iou"]] == 1).all(axis=None)

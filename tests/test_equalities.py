@@ -72,7 +72,7 @@ def report_rows(team: Team, config: TrainConfig, folder: str) -> None:
         inner = network.represent.forward
         network.represent.forward = lambda x, *rest, inner=inner: (seen.append(x), inner(x, *rest))[1]
     trainer.update()
-    targets = [target.images for target in batch.targets]
+    targets = [target.x for target in batch.targets]
     torch.save({"targets": targets, "seen": seen}, Path(folder) / f"{team.rank}.pt")
 
 

@@ -7,7 +7,8 @@ import torch
 from conftest import blobs
 from torchmetrics.functional.classification import binary_f1_score, binary_jaccard_index
 
-from mstl.run.evaluate import (
+from mstl.problems.segmentation import (
+    Segmentation,
     counts,
     dice,
     dice_mean_over_images,
@@ -15,9 +16,8 @@ from mstl.run.evaluate import (
     iou,
     iou_mean_over_images,
     part_recall,
-    predict_domain,
-    score_table,
 )
+from mstl.run.evaluate import predict_domain
 
 
 @pytest.fixture
@@ -85,7 +85,9 @@ def test_part_recall_is_the_share_of_each_part():
 def test_a_perfect_prediction_scores_one_everywhere(task):
     domain = task.test
     masks = iter(domain.masks.float().split(4))
-    table = score_table(predict_domain(lambda images: next(masks) - 0.5, domain, batch_size=4), domain)
+    table = Segmentation().table(
+        predict_domain(lambda images: next(masks) - 0.5, domain, batch_size=4), domain
+    )
     assert (table[["dice", "iou", "recall_left", "recall_right"]] == 1).all(axis=None)
     assert table["car"].tolist() == list(domain.groups)
 
@@ -156,7 +158,7 @@ def test_the_table_has_one_row_an_image_and_its_columns_in_order(task):
     domain = task.test
     torch.manual_seed(0)
     logits = torch.randn(domain.masks.shape)
-    table = score_table(logits, domain)
+    table = Segmentation().table(logits, domain)
     assert list(table) == [
         *("car", "view", "tp", "fp", "fn", "tn", "dice", "iou", "recall_left", "recall_right"),
     ]
@@ -164,4 +166,4 @@ def test_the_table_has_one_row_an_image_and_its_columns_in_order(task):
     assert table[["tp", "fp", "fn", "tn"]].to_numpy().tolist() == counts(logits, domain.masks).tolist()
     recall = part_recall(logits, domain.parts, 2)
     assert table[["recall_left", "recall_right"]].to_numpy().tolist() == recall.tolist()
-    assert list(score_table(logits, replace(domain, parts=None))) == list(table)[:8]
+    assert list(Segmentation().table(logits, replace(domain, parts=None))) == list(table)[:8]

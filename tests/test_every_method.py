@@ -15,6 +15,7 @@ from mstl.methods import METHODS, Entry, build, catalogue, find, register
 from mstl.methods.base import Method
 from mstl.nn import SOURCE, TARGET
 from mstl.nn.unet import DomainNorm
+from mstl.problems import Classification
 from mstl.run.config import TrainConfig
 from mstl.run.train import Trainer
 from mstl.system.errors import InputError
@@ -120,8 +121,8 @@ def test_each_domain_changes_its_own_statistics_alone(name, labels, source_size)
         return images + torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
 
     plain = after(batch)
-    other_sources = after(replace(batch, source_images=noisy(batch.source_images)))
-    other = replace(batch.target, images=noisy(batch.target.images))
+    other_sources = after(replace(batch, source_x=noisy(batch.source_x)))
+    other = replace(batch.target, x=noisy(batch.target.x))
     other_target = after(replace(batch, targets=(other,) * batch.J))
     learns_from_sources, sees_target = name not in ("target_only", "oracle"), name != "source_only"
     assert any(changed(plain[SOURCE], other_sources[SOURCE])) == learns_from_sources
@@ -202,13 +203,18 @@ def test_the_catalogue_needs_no_torch_and_a_method_no_other():
             ("target_only", 3, False),
             "target_only learns from labelled target images alone: labels must be ≥ 1",
         ),
-        (("mstl", 3, True, "", "classification"), "mstl does no classification; it does segmentation"),
+        (
+            ("masks_only", 3, True, "", Classification(("a", "b"))),
+            "masks_only does no classification; it does segmentation",
+        ),
         (("mslt", 3, True), "method 'mslt' is unknown; choose from target_only, "),
         ((None, 3, True), "method None is unknown"),
         ((["mstl"], 3, True), "is unknown"),
     ],
 )
-def test_what_a_method_cannot_do_is_said_in_one_line(arguments, message):
+def test_what_a_method_cannot_do_is_said_in_one_line(arguments, message, monkeypatch):
+    alone = Entry("masks_only", "DANN", "masks only", module="mstl.methods.dann", problems=("segmentation",))
+    monkeypatch.setitem(METHODS, "masks_only", alone)
     with pytest.raises(InputError, match=message) as caught:
         build(*arguments)
     assert "\n" not in str(caught.value)

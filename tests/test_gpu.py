@@ -14,8 +14,9 @@ from conftest import toy_task
 from torch import Tensor, nn
 
 from mstl.methods import METHODS
+from mstl.problems import Segmentation
 from mstl.run.config import TrainConfig
-from mstl.run.evaluate import predict_domain, score_table
+from mstl.run.evaluate import predict_domain
 from mstl.run.train import Trainer, train
 
 pytestmark = pytest.mark.gpu
@@ -96,7 +97,9 @@ def test_ten_steps_and_the_scores_are_the_cpu_s(method, record_property):
             trainer.record.add(trainer.update())
         weights.append(flat(p for p in trainer.averaged.parameters()))
         test = trainer.task.test
-        scores.append(score_table(predict_domain(trainer.predict, test, trainer.fabric.device), test)["dice"])
+        scores.append(
+            Segmentation().table(predict_domain(trainer.predict, test, trainer.fabric.device), test)["dice"]
+        )
     off = float((scores[0] - scores[1]).abs().max())
     record_property("relative distance of the averaged weights after 10 steps", distance(*weights))
     record_property("largest difference of an image's Dice", off)
@@ -172,7 +175,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(method, precision,
 def test_the_store_lies_on_the_device_as_bytes(record_property):
     task = toy_task()
     made = Trainer(config("mstl"), task).batches
-    held = [*(p for pair in made._sources for p in pair), made._labelled_images, made._unlabelled_images]
+    held = [*(p for pair in made._sources for p in pair), made._labelled_x, made._unlabelled_x]
     assert all(p.dtype == torch.uint8 and p.device.type == DEVICE for p in held)
     pixels = sum(d.images.nbytes + d.masks.nbytes for d in task.sources)
     pixels += task.labelled.images.nbytes + task.unlabelled.images.nbytes

@@ -97,7 +97,7 @@ def test_the_example_is_the_equation_of_the_page(coral, sources):
     batch = next(Batches(toy_task(sources), batch_size=3, target_batch_size=4))
     with torch.no_grad():
         value = method.losses(batch, 0.5)["coral"]
-        images = [*batch.source_images, batch.target.images]
+        images = [*batch.source_x, batch.target.x]
         features = [method.network(x).features.movedim(1, 0).flatten(1).double().numpy() for x in images]
     *own, target = [np.cov(f) for f in features]
     d = len(target)

@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 
 from mstl.measures import jmmd2, mean_bandwidths, mmd2, moment_distance
 from mstl.measures.attention import attention_entropy, object_auc, part_auc
-from mstl.methods.averaging import mean_probability_logits
-from mstl.methods.dctn import mixture_logits
 from mstl.methods.mdan import worst_case, worst_case_weights
 from mstl.nn import domain_accuracy, domain_loss, importance_weights, segmentation_loss, soft_dice
+from mstl.nn.outputs import mixture
+from mstl.problems.segmentation import counts, dice, iou, part_recall
 from mstl.report.bootstrap import two_way_bootstrap
-from mstl.run.evaluate import counts, dice, iou, part_recall
 
 MANY = settings(max_examples=60, deadline=None, derandomize=True)
 FEW = settings(max_examples=25, deadline=None, derandomize=True)
@@ -338,9 +337,9 @@ def test_sums_in_the_log_domain_of_scipy(values, gamma, seed):
     z = 4 * torch.randn(3, 2, 1, 4, 5, generator=generator, dtype=torch.float64)
     weights = torch.rand(2, 3, generator=generator, dtype=torch.float64).softmax(1)
     p = special.expit(z.numpy())
-    torch.testing.assert_close(mean_probability_logits(z), torch.from_numpy(special.logit(p.mean(0))))
+    torch.testing.assert_close(mixture(z), torch.from_numpy(special.logit(p.mean(0))))
     mixed = special.logit((weights.numpy().T[:, :, None, None, None] * p).sum(0))
-    torch.testing.assert_close(mixture_logits(z, weights), torch.from_numpy(mixed))
+    torch.testing.assert_close(mixture(z, weights), torch.from_numpy(mixed))
 
 
 @pytest.mark.trust(

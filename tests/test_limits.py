@@ -158,7 +158,7 @@ def test_pooled_sources_are_one_source(name, sources):
     state, batch = weights(many), drawn(sources)
     pooled = replace(
         batch,
-        **{k: getattr(batch, k).flatten(0, 1)[None] for k in ("source_images", "source_masks", "source_ids")},
+        **{k: getattr(batch, k).flatten(0, 1)[None] for k in ("source_x", "source_y", "source_ids")},
         targets=batch.targets[:1],
     )
     found, wanted = asked(many, state)("losses", batch, 0.7), asked(one, state)("losses", pooled, 0.7)
@@ -174,7 +174,7 @@ def test_pooled_sources_are_one_source(name, sources):
 def test_what_has_no_source_ignores_all_sources(name, sources):
     method, batch = made(name, sources), drawn(sources)
     state = weights(method)
-    other = replace(batch, source_images=1 - batch.source_images, source_masks=1 - batch.source_masks)
+    other = replace(batch, source_x=1 - batch.source_x, source_y=1 - batch.source_y)
     losses = [asked(method, state)("losses", b, 0.7) for b in (batch, other)]
     assert losses[0]["target"] == losses[1]["target"]
     one, two = (slopes(found, state) for found in losses)

@@ -38,7 +38,7 @@ def test_every_parameter_learns(sources, labels):
 @pytest.mark.trust("limits", "Domains with the same images have the moment distance 0.")
 def test_domains_with_the_same_images_have_no_distance():
     batch = batch_of()
-    same = replace(batch, source_images=batch.target.images.expand_as(batch.source_images))
+    same = replace(batch, source_x=batch.target.x.expand_as(batch.source_x))
     assert m3sda().losses(same, 0.5)["moments"] == 0
     assert m3sda().losses(batch, 0.5)["moments"] > 0
 
@@ -82,9 +82,7 @@ def test_permuting_sources_and_their_predictors_changes_nothing():
     before, predicted = method.losses(batch, 0.5), method.predict(images)
     order = [2, 0, 1]
     method.predictors._modules = {str(k): method.predictors[j] for k, j in enumerate(order)}
-    permuted = replace(
-        batch, source_images=batch.source_images[order], source_masks=batch.source_masks[order]
-    )
+    permuted = replace(batch, source_x=batch.source_x[order], source_y=batch.source_y[order])
     after = method.losses(permuted, 0.5)
     assert all(torch.allclose(before[k], after[k], atol=1e-6) for k in before)
     assert torch.allclose(predicted, method.predict(images), atol=1e-5)
@@ -118,9 +116,9 @@ def test_one_source_without_weight_is_source_combine():
 def test_each_predictor_learns_from_its_source_and_from_the_labelled_target():
     method, batch = m3sda(), batch_of()
     losses = method.losses(batch, 0.5)
-    heads = [predict(method.encoder(batch.target.images)) for predict in method.predictors]
-    count = len(batch.target.masks)
-    expected = torch.stack([segmentation_loss(z[:count], batch.target.masks) for z in heads]).mean()
+    heads = [predict(method.encoder(batch.target.x)) for predict in method.predictors]
+    count = len(batch.target.y)
+    expected = torch.stack([segmentation_loss(z[:count], batch.target.y) for z in heads]).mean()
     assert torch.allclose(losses["target"], expected, atol=1e-6)
 
 

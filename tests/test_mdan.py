@@ -25,11 +25,10 @@ def like(method, name, overrides="", sources=None):
 
 def terms(method, batch):
     """ℓ_j and δ_j of every source, computed plainly."""
-    target = method.network(batch.target.images).features
-    outputs = [method.network(images) for images in batch.source_images]
+    target = method.network(batch.target.x).features
+    outputs = [method.network(images) for images in batch.source_x]
     errors = [
-        segmentation_loss(output.logits, masks)
-        for output, masks in zip(outputs, batch.source_masks, strict=True)
+        segmentation_loss(output.logits, masks) for output, masks in zip(outputs, batch.source_y, strict=True)
     ]
     deltas = [
         domain_loss(d(output.features), d(target))

@@ -61,9 +61,7 @@ def test_prediction_all_is_the_mean_of_fused_and_heads():
 def test_the_extractor_receives_the_reversed_gradient_and_the_discriminator_the_plain_one():
     method, batch = mstl(sources=1, overrides="strength=0.7 updates=0"), batch_of(toy_task(1))
     adversarial = method.losses(batch, 0.4)["adversarial"]
-    source, target = (
-        method.subnetworks[0](x).features for x in (batch.source_images[0], batch.target.images)
-    )
+    source, target = (method.subnetworks[0](x).features for x in (batch.source_x[0], batch.target.x))
     plain = domain_loss(
         method.adversary.discriminators[0](source), method.adversary.discriminators[0](target)
     )
@@ -92,9 +90,9 @@ def test_strength_zero_leaves_the_extractor_alone():
 def test_subnetwork_i_does_not_depend_on_the_images_of_source_j():
     method, task = mstl(), toy_task()
     batch = batch_of(task)
-    other = batch.source_images.clone()
+    other = batch.source_x.clone()
     other[1] = other[1].flip(-1) + 0.3
-    changed = replace(batch, source_images=other)
+    changed = replace(batch, source_x=other)
     for j, same in ((0, True), (1, False), (2, True)):
         pairs = zip(
             gradients(method.subnetworks[j], sum(method.losses(batch, 0.5).values())),
@@ -112,9 +110,7 @@ def test_permuting_sources_and_their_subnetworks_changes_nothing():
     order = [2, 0, 1]
     for modules in (method.subnetworks, method.adversary.discriminators):
         modules._modules = {str(k): modules[j] for k, j in enumerate(order)}
-    permuted = replace(
-        batch, source_images=batch.source_images[order], source_masks=batch.source_masks[order]
-    )
+    permuted = replace(batch, source_x=batch.source_x[order], source_y=batch.source_y[order])
     after = method.losses(permuted, 0.5)
     assert all(torch.allclose(before[k], after[k], atol=1e-6) for k in before)
     assert torch.allclose(predicted, method.predict(images), atol=1e-6)
@@ -135,8 +131,7 @@ def test_one_plain_source_reduces_mstl_to_source_combine():
 def test_source_combine_pools_all_sources():
     combine, batch = build("source_combine", 3, True, SMALL, width=4).eval(), batch_of(toy_task())
     per_source = [
-        segmentation_loss(combine.predict(x), y)
-        for x, y in zip(batch.source_images, batch.source_masks, strict=True)
+        segmentation_loss(combine.predict(x), y) for x, y in zip(batch.source_x, batch.source_y, strict=True)
     ]
     assert torch.allclose(combine.losses(batch, 0.0)["source"], torch.stack(per_source).mean(), atol=1e-6)
 
@@ -146,7 +141,7 @@ def test_one_forward_for_source_and_target_equals_two():
     network, passed = mstl().subnetworks[0], []
     network.encoder.register_forward_pre_hook(lambda module, args: passed.append(len(args[0])))
     batch = batch_of(toy_task(source_size=(32, 48)))
-    source, target = batch.source_images[0], batch.target.images
+    source, target = batch.source_x[0], batch.target.x
     outputs = [network.train(training).pair(source, target) for training in (True, False)]
     assert passed == [len(source) + len(target), len(source), len(target)]
     for together, apart in zip(*outputs, strict=True):
@@ -170,7 +165,7 @@ def test_one_forward_for_source_and_target_equals_two():
 def test_what_no_loss_reads_is_not_decoded(name, labelled, overrides, decoded, size, monkeypatch):
     task = toy_task(source_size=size, labels=2 if labelled else 0)
     batch = in_float64(batch_of(task))
-    counts = {"source": 0, "labelled": len(batch.target.masks), "all": len(batch.target.images)}
+    counts = {"source": 0, "labelled": len(batch.target.y), "all": len(batch.target.x)}
 
     def state(everything: bool):
         torch.manual_seed(0)
@@ -192,7 +187,7 @@ def test_what_no_loss_reads_is_not_decoded(name, labelled, overrides, decoded, s
         return losses, gradients, dict(method.named_buffers()), sum(rows)
 
     losses, gradients, buffers, rows = state(everything=False)
-    assert rows == 3 * (batch.source_images.shape[1] + counts[decoded])
+    assert rows == 3 * (batch.source_x.shape[1] + counts[decoded])
     for ours, theirs in zip((losses, gradients, buffers), state(everything=True)[:3], strict=True):
         assert ours.keys() == theirs.keys()
         for key, value in ours.items():
@@ -211,7 +206,7 @@ def test_unsynchronised_sub_networks_draw_their_own_target_and_do_not_fuse():
     method = mstl(overrides="synchronised=false")
     batch = batch_of(toy_task(), synchronised=method.synchronised)
     assert "target_fused" not in method.losses(batch, 0.5)
-    assert not torch.equal(batch.targets[0].images, batch.targets[1].images)
+    assert not torch.equal(batch.targets[0].x, batch.targets[1].x)
 
 
 @pytest.mark.parametrize(

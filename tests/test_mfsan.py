@@ -11,8 +11,8 @@ from small import gradients
 from mstl.data.augment import Augment
 from mstl.data.batches import Batches
 from mstl.methods import build
-from mstl.methods.averaging import disagreement, mean_probability_logits
 from mstl.nn import ramp
+from mstl.nn.outputs import disagreement, mixture
 from mstl.system.errors import InputError
 
 
@@ -40,7 +40,7 @@ def test_every_parameter_learns(sources, labels):
 @pytest.mark.trust("limits", "Domains with the same images have no kernel discrepancy.")
 def test_domains_with_the_same_images_have_no_discrepancy():
     batch = batch_of()
-    same = replace(batch, source_images=batch.target.images.expand_as(batch.source_images))
+    same = replace(batch, source_x=batch.target.x.expand_as(batch.source_x))
     assert mfsan().losses(same, 0.5)["mmd"].abs() < 1e-6
     assert mfsan().losses(batch, 0.5)["mmd"] > 1e-4
 
@@ -95,9 +95,9 @@ def test_disagreement_is_of_predictions_and_reaches_the_predictors_that_mmd_does
 
 def test_space_i_is_aligned_without_the_images_of_source_j():
     method, batch = mfsan(), batch_of()
-    images = batch.source_images.clone()
+    images = batch.source_x.clone()
     images[1] = images[1].flip(-1) + 0.3
-    changed = replace(batch, source_images=images)
+    changed = replace(batch, source_x=images)
     for j, same in ((0, True), (1, False), (2, True)):
         left, right = (gradients(method.spaces[j], method.losses(b, 0.5)["mmd"]) for b in (batch, changed))
         assert all(torch.equal(a, b) for a, b in zip(left, right, strict=True)) is same
@@ -110,9 +110,7 @@ def test_permuting_sources_with_their_spaces_and_predictors_changes_nothing():
     order = [2, 0, 1]
     for modules in (method.spaces, method.predictors):
         modules._modules = {str(k): modules[j] for k, j in enumerate(order)}
-    permuted = replace(
-        batch, source_images=batch.source_images[order], source_masks=batch.source_masks[order]
-    )
+    permuted = replace(batch, source_x=batch.source_x[order], source_y=batch.source_y[order])
     after = method.losses(permuted, 0.5)
     assert all(torch.allclose(before[k], after[k], atol=1e-6) for k in before)
     assert torch.allclose(predicted, method.predict(images), atol=1e-5)
@@ -126,17 +124,18 @@ def test_bad_hyperparameters_are_one_clear_error(overrides):
 
 def test_the_mean_probability_is_exact_and_survives_certainty():
     logits = torch.tensor([[-2.0, 0.0, 300.0, -300.0], [3.0, 0.0, 300.0, 300.0]], dtype=torch.float64)
+    logits = logits[:, :, None, None, None]  # four images of one place
     logits.requires_grad_()
-    result = mean_probability_logits(logits)
+    result = mixture(logits)
     assert torch.allclose(result.sigmoid(), logits.sigmoid().mean(0))
     assert result.isfinite().all()
     assert torch.allclose(result[2], torch.tensor(300.0, dtype=torch.float64))
     result.sum().backward()
     assert logits.grad.isfinite().all()
     # A network twice is that network once, and one network is itself.
-    assert torch.allclose(mean_probability_logits(logits[[0, 0]]), logits[0])
-    assert torch.allclose(mean_probability_logits(logits[[0, 1, 0, 1]]), result)
-    assert mean_probability_logits(logits.detach().bfloat16()).dtype == torch.float32
+    assert torch.allclose(mixture(logits[[0, 0]]), logits[0])
+    assert torch.allclose(mixture(logits[[0, 1, 0, 1]]), result)
+    assert mixture(logits.detach().bfloat16()).dtype == torch.float32
 
 
 @pytest.mark.parametrize("power", [1, 2])

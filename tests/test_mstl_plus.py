@@ -67,7 +67,7 @@ def test_the_game_is_played_only_without_labels_unless_asked_for():
 def test_domains_of_other_foreground_share_are_not_aligned():
     method = plus(labelled=False)
     method.target_share.fill_(0.2)
-    method.source_shares.copy_(torch.tensor([0.2, 0.25, 0.45]))
+    method.source_shares.copy_(torch.tensor([[0.2], [0.25], [0.45]]))
     strength = method.strength(1.0)
     full = method.hyper.strength
     assert strength[0] == pytest.approx(full, rel=1e-3)
@@ -97,7 +97,7 @@ def test_heads_that_say_what_the_teacher_says_have_no_consistency_loss():
     with torch.no_grad():
         for network in method.subnetworks:
             network.load_state_dict(method.subnetworks[0].state_dict())
-        unlabelled = batch.target.images[batch.target.unlabelled]
+        unlabelled = batch.target.x[batch.target.unlabelled]
         taught = method.subnetworks[0](unlabelled).logits.sigmoid()
     target = replace(batch.target, taught=taught)
     losses = method.losses(replace(batch, targets=(target,) * 3), 0.5)
@@ -144,14 +144,14 @@ def test_mixing_gives_every_sub_network_its_share_of_the_other_sources():
     batch = batch_of(toy_task(3))
     marked = replace(
         batch,
-        source_images=torch.arange(3.0)[:, None].repeat(1, 8)[..., None, None, None].expand(3, 8, 3, 16, 16),
-        source_masks=torch.arange(3.0)[:, None].repeat(1, 8)[..., None, None, None].expand(3, 8, 1, 16, 16),
+        source_x=torch.arange(3.0)[:, None].repeat(1, 8)[..., None, None, None].expand(3, 8, 3, 16, 16),
+        source_y=torch.arange(3.0)[:, None].repeat(1, 8)[..., None, None, None].expand(3, 8, 1, 16, 16),
     )
     mixed = plus(3, overrides="mixing=0.5")._mixed(marked)
-    origin = mixed.source_images[:, :, 0, 0, 0]
+    origin = mixed.source_x[:, :, 0, 0, 0]
     for j in range(3):
         assert [int((origin[j] == k).sum()) for k in range(3)] == [4 if k == j else 2 for k in range(3)]
-    assert torch.equal(origin, mixed.source_masks[:, :, 0, 0, 0])
+    assert torch.equal(origin, mixed.source_y[:, :, 0, 0, 0])
     assert plus(3, overrides="mixing=0")._mixed(marked) is marked
     assert plus(1, labelled=False)._mixed(marked) is marked
 
@@ -166,14 +166,14 @@ def test_without_labels_all_sources_are_shared_and_with_labels_none():
 @pytest.mark.parametrize("source_size", [(32, 32), (32, 48)])
 def test_a_piece_is_pasted_with_its_mask_and_nothing_else_changes(source_size):
     method, batch = plus(overrides="paste=true"), batch_of(toy_task(source_size=source_size))
-    unlabelled = batch.target.images[batch.target.unlabelled]
+    unlabelled = batch.target.x[batch.target.unlabelled]
     target = replace(batch.target, taught=torch.full((len(unlabelled), 1, 32, 48), 0.5))
     batch = replace(batch, targets=(target,) * 3)
     pasted = method._pasted(batch, 0.5).target
-    labelled = len(target.masks)
-    assert torch.equal(pasted.images[:labelled], target.images[:labelled])
+    labelled = len(target.y)
+    assert torch.equal(pasted.x[:labelled], target.x[:labelled])
     h, w = source_size if source_size != (32, 48) else (16, 24)
-    for image, before, taught in zip(pasted.images[labelled:], unlabelled, pasted.taught, strict=True):
+    for image, before, taught in zip(pasted.x[labelled:], unlabelled, pasted.taught, strict=True):
         changed = taught[0] != 0.5  # masks are 0 or 1
         assert int(changed.sum()) == h * w
         rows, columns = changed.nonzero().T
@@ -183,25 +183,23 @@ def test_a_piece_is_pasted_with_its_mask_and_nothing_else_changes(source_size):
         assert any(
             torch.equal(piece[0], images[:, y : y + h, x : x + w])
             and torch.equal(piece[1], masks[:, y : y + h, x : x + w])
-            for images, masks in zip(
-                batch.source_images.flatten(0, 1), batch.source_masks.flatten(0, 1), strict=True
-            )
+            for images, masks in zip(batch.source_x.flatten(0, 1), batch.source_y.flatten(0, 1), strict=True)
             for y, x in ([(0, 0)] if source_size != (32, 48) else [(int(rows.min()), int(columns.min()))])
         )
     again = method._pasted(batch, 0.5).target
-    assert torch.equal(again.images, pasted.images)
+    assert torch.equal(again.x, pasted.x)
 
 
 def test_an_outvoted_source_is_not_pasted():
     method, batch = plus(overrides="paste=true"), batch_of(toy_task())
     method.distances.copy_(torch.tensor([0.01, 0.01, 3.0]))
-    marked = torch.stack([torch.full_like(batch.source_images[0], float(j + 7)) for j in range(3)])
-    unlabelled = batch.target.images[batch.target.unlabelled]
+    marked = torch.stack([torch.full_like(batch.source_x[0], float(j + 7)) for j in range(3)])
+    unlabelled = batch.target.x[batch.target.unlabelled]
     target = replace(batch.target, taught=torch.full((len(unlabelled), 1, 32, 48), 0.5))
-    batch = replace(batch, source_images=marked, targets=(target,) * 3)
+    batch = replace(batch, source_x=marked, targets=(target,) * 3)
     seen = set()
     for step in range(40):
-        seen |= set(method._pasted(batch, step / 40).target.images.unique().tolist()) & {7.0, 8.0, 9.0}
+        seen |= set(method._pasted(batch, step / 40).target.x.unique().tolist()) & {7.0, 8.0, 9.0}
     assert seen == {7.0, 8.0}
 
 

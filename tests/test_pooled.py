@@ -10,7 +10,7 @@ from small import gradients
 from mstl.data.augment import Augment
 from mstl.data.batches import Batches
 from mstl.methods import build
-from mstl.methods.averaging import mean_probability_logits
+from mstl.nn.outputs import mixture
 from mstl.system.errors import InputError
 
 
@@ -48,8 +48,8 @@ def test_source_only_never_looks_at_the_target(overrides):
     method, batch = fresh("source_only", overrides=overrides), batch_of()
     blank = replace(
         batch.target,
-        images=1 - batch.target.images,
-        masks=1 - batch.target.masks,
+        x=1 - batch.target.x,
+        y=1 - batch.target.y,
         plain=batch.target.plain * 0,
     )
     here, there = (
@@ -61,9 +61,9 @@ def test_source_only_never_looks_at_the_target(overrides):
 
 def test_network_j_of_source_only_learns_from_source_j_alone():
     method, batch = fresh("source_only"), batch_of()
-    images = batch.source_images.clone()
+    images = batch.source_x.clone()
     images[1] = images[1].flip(-1) + 0.3
-    left, right = (method.losses(b, 0.5)["source"] for b in (batch, replace(batch, source_images=images)))
+    left, right = (method.losses(b, 0.5)["source"] for b in (batch, replace(batch, source_x=images)))
     assert [equal_gradients(method.networks[j], left, right) for j in range(3)] == [True, False, True]
 
 
@@ -84,7 +84,7 @@ def test_a_source_alone_is_its_network_among_all(j):
 def test_source_only_predicts_with_the_mean_of_the_single_sources():
     images = torch.randn(2, 3, 32, 48)
     single = torch.stack([fresh("source_only", overrides=f"source={j}").predict(images) for j in range(3)])
-    assert torch.allclose(fresh("source_only").predict(images), mean_probability_logits(single), atol=1e-5)
+    assert torch.allclose(fresh("source_only").predict(images), mixture(single), atol=1e-5)
 
 
 def test_every_source_twice_leaves_the_average_alone():
@@ -94,8 +94,8 @@ def test_every_source_twice_leaves_the_average_alone():
     batch, images = batch_of(2), torch.randn(2, 3, 32, 48)
     doubled = replace(
         batch,
-        source_images=batch.source_images.repeat(2, 1, 1, 1, 1),
-        source_masks=batch.source_masks.repeat(2, 1, 1, 1, 1),
+        source_x=batch.source_x.repeat(2, 1, 1, 1, 1),
+        source_y=batch.source_y.repeat(2, 1, 1, 1, 1),
         targets=batch.targets * 2,
     )
     assert torch.allclose(once.losses(batch, 0.5)["source"], twice.losses(doubled, 0.5)["source"], atol=1e-6)
@@ -137,9 +137,7 @@ def test_pooled_networks_start_apart_and_do_not_care_about_the_order_of_sources(
     first, second = (pooled.networks[j](images).logits for j in (0, 1))
     assert not torch.allclose(first, second, atol=1e-3)
     order = [2, 0, 1]
-    permuted = replace(
-        batch, source_images=batch.source_images[order], source_masks=batch.source_masks[order]
-    )
+    permuted = replace(batch, source_x=batch.source_x[order], source_y=batch.source_y[order])
     before, after = pooled.losses(batch, 0.5), pooled.losses(permuted, 0.5)
     assert all(torch.allclose(before[k], after[k], atol=1e-6) for k in before)
 

@@ -74,7 +74,7 @@ def package(tmp_path_factory):
         ("run/train.py", {"mstl", "oracle"}),
         ("run/a_new_file.py", {"mstl", "oracle"}),
         ("data/augment.py", {"mstl", "oracle"}),
-        ("problems.py", {"mstl", "oracle"}),
+        ("problems/segmentation.py", {"mstl", "oracle"}),
         ("methods/mstl.py", {"mstl"}),
         ("methods/a_new_method.py", set()),
         ("report/results.py", set()),

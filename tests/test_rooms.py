@@ -17,11 +17,12 @@ PACKAGE = Path(mstl.__file__).parent
 BELOW = {
     "system": set(),
     "nn": {"system"},
-    "data": {"system"},
-    "measures": {"system", "nn", "data"},
-    "methods": {"system", "nn", "data", "measures"},
-    "run": {"system", "nn", "data", "measures", "methods"},
-    "report": {"system", "nn", "data", "measures", "methods", "run"},
+    "problems": {"system", "nn"},
+    "data": {"system", "problems"},
+    "measures": {"system", "nn", "problems", "data"},
+    "methods": {"system", "nn", "problems", "data", "measures"},
+    "run": {"system", "nn", "problems", "data", "measures", "methods"},
+    "report": {"system", "nn", "problems", "data", "measures", "methods", "run"},
     "render": {"system"},
 }
 # Doors within a room: files at the left import none at the right.

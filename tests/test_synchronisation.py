@@ -132,7 +132,7 @@ def test_all_sub_networks_see_the_same_target_pixels(
         assert_equal(images, images[:1] * sources)
         # The pooled ensemble looks at labelled images alone; MSTL+ pastes pieces into the others.
         rows = LABELLED if (name, overrides) in (("pooled_ensemble", ""), ("mstl_plus", "")) else TARGET
-        assert torch.equal(images[0][:rows], resumed.batches.at(step).target.images[:rows])
+        assert torch.equal(images[0][:rows], resumed.batches.at(step).target.x[:rows])
     for one, other in pairwise(every):
         assert not torch.equal(one[0], other[0])
     record_property("steps compared", len(every))
@@ -218,7 +218,7 @@ def gradients(name, sources, overrides, labels, task):
     batch = batch_of(task)
     if method.teacher:
         target = batch.target
-        taught = torch.full((len(target.images) - len(target.masks), 1, 16, 24), 0.3)
+        taught = torch.full((len(target.x) - len(target.y), 1, 16, 24), 0.3)
         batch = replace(batch, targets=(replace(target, taught=taught),) * sources)
     total(method.losses(batch, 0.7)).backward()
     return {key: p.grad for key, p in method.named_parameters() if p.grad is not None}

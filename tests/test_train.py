@@ -15,10 +15,11 @@ import mstl.run.train as training
 from mstl.__main__ import main
 from mstl.measures.probe import probe_accuracy
 from mstl.methods import METHODS, find
+from mstl.problems import Segmentation
 from mstl.report.results import collect
 from mstl.run.averaged import statistics
 from mstl.run.config import TrainConfig
-from mstl.run.evaluate import predict_domain, score_table
+from mstl.run.evaluate import predict_domain
 from mstl.run.inference import load_method
 from mstl.run.train import Trainer, train
 from mstl.system.errors import InputError
@@ -60,7 +61,7 @@ def test_every_method_learns_the_blobs(tmp_path, method):
     for _ in range(60):
         trainer.update()
     test = trainer.task.test
-    dice = score_table(predict_domain(trainer.predict, test), test)["dice"]
+    dice = Segmentation().table(predict_domain(trainer.predict, test), test)["dice"]
     assert dice.mean() > 0.85  # rectangles everywhere, at random, would score below 0.5
 
 
@@ -263,7 +264,7 @@ def test_no_method_but_the_oracle_sees_masks_of_unlabelled_images(tmp_path, labe
         if name == "target_only" and labels == 0:
             continue
         trainer = Trainer(config(tmp_path, method=name, labels=labels), toy_task(labels=labels))
-        count = len(next(trainer.batches).target.masks)
+        count = len(next(trainer.batches).target.y)
         assert count == (4 if name == "oracle" else labels // 2)
 
 

@@ -128,10 +128,10 @@ def test_perplexity_falls_for_a_source_that_is_told_from_the_target(record_prope
 def test_the_weights_of_mdan_follow_the_errors(name, tmp_path, record_property):
     trainer = trained(tmp_path, name, 40)
     method, batch = trainer.method.eval(), trainer.batches.at(0)
-    target = method.network(batch.target.images).features
-    outputs = [method.network(images) for images in batch.source_images]
+    target = method.network(batch.target.x).features
+    outputs = [method.network(images) for images in batch.source_x]
     errors = torch.stack(
-        [segmentation_loss(o.logits, y) for o, y in zip(outputs, batch.source_masks, strict=True)]
+        [segmentation_loss(o.logits, y) for o, y in zip(outputs, batch.source_y, strict=True)]
     )
     deltas = torch.stack(
         [

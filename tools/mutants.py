@@ -43,7 +43,7 @@ MODULES = {
     "data/recipes/local": ("test_local", "test_own_data"),
     "measures/mmd": ("test_measures", "test_golden", "test_bench_mmd"),
     "measures/moments": ("test_measures", "test_golden"),
-    "run/evaluate": ("test_evaluate",),
+    "problems/segmentation": ("test_evaluate",),
 }
 ARGUMENTS = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0", "-m", "not long"]
 SECONDS = 60  # of CPU for the tests of a mutant at least; five times what they take without one otherwise

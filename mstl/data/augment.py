@@ -36,7 +36,13 @@ LIMITS = {
 
 
 def to_float(images: Tensor) -> Tensor:
-    """Network input 4·(x/255 − ½) in [−2, 2], float32, from uint8 x of any shape; mid-grey is 0."""
+    """Network input, float32.
+
+    Of pixels, uint8 x of any shape, 4·(x/255 − ½) in [−2, 2], where mid-grey is 0. Vectors (n, d, 1, 1) are
+    fed as they are: counts as counts.
+    """
+    if images.ndim == 4 and images.shape[-2:] == (1, 1):
+        return images.to(torch.float32)
     if images.dtype != torch.uint8:
         raise InputError(f"to_float: images must be uint8 in 0..255; got {images.dtype}")
     return images.to(torch.float32).mul_(4 / 255).sub_(2)

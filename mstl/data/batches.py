@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mstl.data.augment import Augment, Draw, transform
+from mstl.data.augment import Augment, Augmented, Draw, to_float, transform
 from mstl.data.domain import Domain
 from mstl.data.task import Task
 from mstl.system.errors import InputError
@@ -20,25 +21,32 @@ class TargetBatch:
     """m target images, the l labelled ones first.
 
     Attributes:
-        images: float32 (m, 3, h, w), augmented.
-        masks: float32 (l, 1, h, w) in {0, 1}, of the first l images; l may be 0.
-        plain: float32 (m, 3, h, w), the same geometry without colour change: what a teacher sees.
+        x: float32 (m, c, h, w), augmented.
+        y: of the first l images, l may be 0: masks float32 (l, 1, h, w) in {0, 1}, or classes int64 (l,).
+        plain: float32 (m, c, h, w), the same geometry without colour change: what a teacher sees.
         ids: int64 (m,) on the CPU, the row in ``task.labelled``, or len(labelled) + the row in
             ``task.unlabelled``.
-        taught: float32 (m − l, 1, h, w) in [0, 1], what a teacher predicts on ``plain`` of the unlabelled
-            images; None without a teacher.
+        taught: float32, the probabilities that a teacher predicts on ``plain`` of the unlabelled images,
+            (m − l, 1, h, w) or (m − l, K, 1, 1); None without a teacher.
     """
 
-    images: Tensor
-    masks: Tensor
+    x: Tensor
+    y: Tensor
     plain: Tensor
     ids: Tensor
     taught: Tensor | None = None
 
     @property
     def unlabelled(self) -> slice:
-        """Rows of the images without a mask."""
-        return slice(len(self.masks), None)
+        """Rows of the images without a label."""
+        return slice(len(self.y), None)
+
+
+class Labelled(NamedTuple):
+    """Images and their labels, in the forms of `TargetBatch`."""
+
+    x: Tensor
+    y: Tensor
 
 
 @dataclass(frozen=True)
@@ -46,14 +54,14 @@ class Batch:
     """What one training step sees.
 
     Attributes:
-        source_images: float32 (J, b, 3, h', w'), augmented.
-        source_masks: float32 (J, b, 1, h', w') in {0, 1}.
+        source_x: float32 (J, b, c, h', w'), augmented.
+        source_y: masks float32 (J, b, 1, h', w') in {0, 1}, or classes int64 (J, b).
         source_ids: int64 (J, b) on the CPU, rows in ``task.sources[j]``.
         targets: J target batches; synchronised, the same object J times.
     """
 
-    source_images: Tensor
-    source_masks: Tensor
+    source_x: Tensor
+    source_y: Tensor
     source_ids: Tensor
     targets: tuple[TargetBatch, ...]
 
@@ -61,6 +69,16 @@ class Batch:
     def J(self) -> int:
         """Number of sources."""
         return len(self.targets)
+
+    @property
+    def sources(self) -> tuple[Labelled, ...]:
+        """The batch of each source."""
+        return tuple(map(Labelled, self.source_x, self.source_y))
+
+    @property
+    def pooled(self) -> Labelled:
+        """All sources as one, J·b rows."""
+        return Labelled(self.source_x.flatten(0, 1), self.source_y.flatten(0, 1))
 
     @property
     def target(self) -> TargetBatch:
@@ -107,14 +125,15 @@ class Batches:
     otherwise each draws its own (the ablation).
 
     Args:
-        task: sources and target; its pixels are moved to ``device`` once, as uint8.
+        task: sources and target; pixels and counts are moved to ``device`` once, as the integers they are.
         batch_size: b, images per source.
         target_batch_size: m, target images per target batch.
         labelled_share: l = m·share, rounded half up, of the target images are labelled ones, repeated where
             there are fewer than l; 0 without labelled images and m without unlabelled ones.
         seed: all draws are functions of (seed, stream, step).
         synchronised: one target batch for all sub-networks.
-        augment: strength of the augmentation, by default ``Augment()``; ``Augment.none()`` for none.
+        augment: strength of the augmentation, by default the task's; ``Augment.none()`` for none. Vectors
+            are not varied.
         device: where batches are made.
 
     Raises:
@@ -147,7 +166,8 @@ class Batches:
         _same_size(task.sources, "sources")
         _same_size(target, "target images")
 
-        self.augment = Augment() if augment is None else augment
+        self.problem = task.problem
+        self.augment = task.augment if augment is None else augment
         self.batch_size, self.target_batch_size = batch_size, target_batch_size
         share = 0.0 if labelled is None else 1.0 if unlabelled is None else labelled_share
         self.labelled_per_batch = math.floor(share * target_batch_size + 0.5)
@@ -155,17 +175,18 @@ class Batches:
         self.device = torch.device(device)
         self.step = 0
         self._streams = _stream_names(task.sources)
-        self._sources = [(d.images.to(self.device), d.masks.to(self.device)) for d in task.sources]
+        labels = self.problem.labels
+        self._sources = [(d.images.to(self.device), labels(d).to(self.device)) for d in task.sources]
         self._source_cycles = [
             Cycle(len(domain), seed, f"source {stream}")
             for domain, stream in zip(task.sources, self._streams, strict=True)
         ]
-        # An absent domain is one without rows. The masks of unlabelled images stay behind.
+        # An absent domain is one without rows. The labels of unlabelled images stay behind.
         self._target_sizes = (len(labelled or ()), len(unlabelled or ()))
-        self._labelled_images, self._labelled_masks = (
-            pixels[: self._target_sizes[0]].to(self.device) for pixels in (target[0].images, target[0].masks)
+        self._labelled_x, self._labelled_y = (
+            rows[: self._target_sizes[0]].to(self.device) for rows in (target[0].images, labels(target[0]))
         )
-        self._unlabelled_images = target[-1].images[: self._target_sizes[1]].to(self.device)
+        self._unlabelled_x = target[-1].images[: self._target_sizes[1]].to(self.device)
         self._target_streams = ["shared"] if synchronised else self._streams
         self._target_cycles = [
             tuple(
@@ -203,16 +224,16 @@ class Batches:
         b = self.batch_size
         ids = torch.stack([cycle.rows(step * b, b) for cycle in self._source_cycles])
         rows = ids.to(self.device, non_blocking=True)
-        images, masks = (
+        x, y = (
             torch.cat([pixels[kind].index_select(0, rows[j]) for j, pixels in enumerate(self._sources)])
             for kind in (0, 1)
         )
         draw = Draw.cat([self._draw(b, f"source {stream}", step) for stream in self._streams])
-        sources = transform(images, draw, masks)
+        sources, y = self._varied(x, y, draw)
         targets = tuple(self._target(k, step) for k in range(len(self._target_streams)))
         return Batch(
-            source_images=sources.images.unflatten(0, (self.J, b)),
-            source_masks=sources.masks.unflatten(0, (self.J, b)),
+            source_x=sources.images.unflatten(0, (self.J, b)),
+            source_y=y.unflatten(0, (self.J, b)),
             source_ids=ids,
             targets=targets * self.J if self.synchronised else targets,
         )
@@ -243,20 +264,27 @@ class Batches:
         labelled, unlabelled = self._target_cycles[k]
         known, unknown = labelled.rows(step * l, l), unlabelled.rows(step * (m - l), m - l)
         rows = torch.cat([known, unknown]).to(self.device, non_blocking=True)
-        images = torch.cat(
-            [
-                self._labelled_images.index_select(0, rows[:l]),
-                self._unlabelled_images.index_select(0, rows[l:]),
-            ]
+        x = torch.cat(
+            [self._labelled_x.index_select(0, rows[:l]), self._unlabelled_x.index_select(0, rows[l:])]
         )
         draw = self._draw(m, f"target {self._target_streams[k]}", step)
-        result = transform(images, draw, self._labelled_masks.index_select(0, rows[:l]))
+        varied, y = self._varied(x, self._labelled_y.index_select(0, rows[:l]), draw)
         return TargetBatch(
-            images=result.images,
-            masks=result.masks,
-            plain=result.plain,
+            x=varied.images,
+            y=y,
+            plain=varied.plain,
             ids=torch.cat([known, unknown + self._target_sizes[0]]),
         )
+
+    def _varied(self, x: Tensor, y: Tensor, draw: Draw) -> tuple[Augmented, Tensor]:
+        """Network inputs, and the labels of the first of them: masks follow the geometry, classes do not."""
+        if self.problem.moves:
+            result = transform(x, draw, y)
+            return result, result.masks
+        if x.shape[-2:] == (1, 1):
+            vectors = to_float(x)
+            return Augmented(vectors, vectors, None, None), y.long()
+        return transform(x, draw), y.long()
 
 
 def _stream_names(sources: tuple[Domain, ...]) -> list[str]:

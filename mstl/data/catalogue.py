@@ -89,5 +89,15 @@ def check_data(data: str) -> None:
         raise InputError(f"unknown data {data!r}; choose from {', '.join(DATA)}")
 
 
+def problem_of(data: str) -> str:
+    """What is predicted of the images of ``data``: "segmentation" or "classification".
+
+    Raises:
+        InputError: unknown data.
+    """
+    check_data(data)
+    return "segmentation"
+
+
 def _path(data_dir: str | Path | None) -> Path | None:
     return Path(data_dir) if data_dir else None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from mstl.data.augment import Augment
 from mstl.data.domain import Domain
+from mstl.problems import Problem, Segmentation
 
 
 @dataclass(frozen=True)
@@ -15,10 +17,12 @@ class Task:
     Attributes:
         name: ``"<data>/<recipe>"``.
         sources: J labelled source domains.
-        labelled: target images whose masks a method may learn from; None when labels = 0.
-        unlabelled: target training images whose masks a method must not see; None when all are labelled.
+        labelled: target images whose labels a method may learn from; None when labels = 0.
+        unlabelled: target training images whose labels a method must not see; None when all are labelled.
         validation: target cars for tuning, never for reported numbers.
         test: target cars seen by no method before evaluation.
+        problem: what is predicted, masks or classes.
+        augment: how far images may be varied and still show what their labels say.
     """
 
     name: str
@@ -27,6 +31,12 @@ class Task:
     unlabelled: Domain | None
     validation: Domain
     test: Domain
+    problem: Problem = field(default_factory=Segmentation)
+    augment: Augment = field(default_factory=Augment)
+
+    def __post_init__(self) -> None:
+        for domain in self.domains():
+            self.problem.check(domain)
 
     def domains(self) -> tuple[Domain, ...]:
         """Every domain that exists, sources first."""
@@ -43,6 +53,8 @@ class Task:
         return replace(self, labelled=everything, unlabelled=None)
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits of the content of all domains, in order."""
+        """16 hexadecimal digits of the content of all domains, in order, and of how they are varied."""
         joined = " ".join(f"{d.name}={d.fingerprint()}" for d in self.domains())
+        if self.augment != Augment():
+            joined += f" {self.augment}"
         return hashlib.blake2b(joined.encode(), digest_size=8).hexdigest()

@@ -12,6 +12,7 @@ from mstl.system.errors import InputError
 if TYPE_CHECKING:
     from mstl.methods import hyperparameters
     from mstl.methods.base import Method
+    from mstl.problems import Problem
 
 
 def find(name: str) -> type[Method]:
@@ -47,16 +48,16 @@ def build(
     sources: int,
     labelled: bool,
     overrides: str = "",
-    problem: str = "segmentation",
+    problem: Problem | None = None,
     **defaults: object,
 ) -> Method:
-    """A fresh method with the hyper-parameters of `configured`.
+    """A fresh method with the hyper-parameters of `configured`, for a problem; masks by default.
 
     Raises:
         InputError: the method is unknown, cannot do what is asked, or a hyper-parameter is wrong.
     """
-    check(name, labelled, problem)
-    return find(name)(configured(name, overrides, **defaults), sources, labelled)
+    check(name, labelled, problem.name if problem else "segmentation")
+    return find(name)(configured(name, overrides, **defaults), sources, labelled, problem)
 
 
 __all__ = ["METHODS", "Entry", "build", "check", "configured", "find", "register"]

@@ -46,6 +46,7 @@ class Hyperparameters(hyperparameters.Hyperparameters):
     bank: int = 2048
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of("discriminator", self.discriminator, KINDS)
         if self.strength < 0:
             raise InputError(f"strength={self.strength} must be ≥ 0: the reversal already turns the sign")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -11,19 +11,23 @@ from torch import Tensor, nn
 from mstl.data.batches import Batch
 from mstl.methods.adversary import Adversary, gradient_ratio
 from mstl.methods.hyperparameters import Hyperparameters
-from mstl.nn import ENCODERS, TARGET, first, segmentation_loss
+from mstl.nn import ENCODERS, TARGET, SubNetworks, first, predictor
+from mstl.problems import Problem, Segmentation
 
 
 class Method(nn.Module, ABC):
     """A transfer-learning method.
 
-    A subclass sets ``Hyperparameters``, where it has its own, and implements `losses` and `predict`. It never
-    steps an optimiser and never counts steps: what changes during training is a function of ``progress``.
+    A subclass sets ``Hyperparameters``, where it has its own, and implements `build`, `losses` and `predict`.
+    It never steps an optimiser and never counts steps: what changes during training is a function of
+    ``progress``. Whether it is masks or classes that are predicted is the business of ``problem``: the same
+    lines do for both.
 
     Args:
         hyper: the method's own frozen dataclass.
         sources: number J of source domains.
         labelled: whether labelled target images exist (labels > 0).
+        problem: what is predicted; masks by default.
     """
 
     Hyperparameters: type[Hyperparameters] = Hyperparameters
@@ -36,9 +40,25 @@ class Method(nn.Module, ABC):
     #: weight of the consistency with the averaged weights (mean teacher) where the run does not set one
     teacher: float = 0.0
 
-    def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
+    def __init__(
+        self, hyper: Hyperparameters, sources: int, labelled: bool, problem: Problem | None = None
+    ) -> None:
         super().__init__()
         self.hyper, self.sources, self.labelled = hyper, sources, labelled
+        self.problem = problem or Segmentation()
+        self.build()
+
+    @abstractmethod
+    def build(self) -> None:
+        """Make the networks; ``hyper``, ``sources``, ``labelled`` and ``problem`` are set."""
+
+    def new_networks(self, count: int, **options) -> SubNetworks:
+        """``count`` fresh networks for this problem, as `Hyperparameters.networks` makes them."""
+        return self.hyper.networks(count, self.problem, **options)
+
+    def new_predictor(self, encoder: nn.Module, norm: str | None = None) -> nn.Module:
+        """A fresh head for the maps of ``encoder``."""
+        return predictor(encoder, len(self.problem.classes), norm or self.hyper.norm)
 
     @abstractmethod
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
@@ -51,7 +71,44 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def predict(self, images: Tensor) -> Tensor:
-        """Logits (n, 1, h, w) of images (n, 3, h, w)."""
+        """Logits, (n, 1, h, w) of masks or (n, K, 1, 1) of classes, of images (n, c, h, w)."""
+
+    def on_labels(
+        self, head: Callable[[tuple[Tensor, ...], int], Tensor], maps: tuple[Tensor, ...], y: Tensor
+    ) -> dict[str, Tensor]:
+        """``target``, the loss of a head on the labelled target images; {} where there are none.
+
+        Args:
+            head: from maps of all levels, and the domain, to logits.
+            maps: of the target batch, whose first images are the labelled ones.
+            y: of the labelled ones.
+        """
+        if not len(y):
+            return {}
+        return {"target": self.problem.loss(head(first(maps, len(y)), TARGET), y)}
+
+    def of_heads(
+        self, source_logits: Iterable[Tensor], target_logits: Iterable[Tensor], batch: Batch
+    ) -> dict[str, Tensor]:
+        r"""Losses of J heads, each on its own source and all on the labelled target images.
+
+        .. math::
+
+            \frac1J \sum_j \mathcal L(z_j^{s_j}, y^{s_j}), \qquad \frac1J \sum_j \mathcal L(z_j^{t}, y^{t})
+
+        Args:
+            source_logits: J of (b, c, h', w').
+            target_logits: J of (≥ l, c, h, w), the labelled images first.
+            batch: whose labels they are compared with.
+
+        Returns:
+            ``source``, and ``target`` where l > 0.
+        """
+        loss, y = self.problem.loss, batch.target.y
+        losses = {"source": mean(map(loss, source_logits, batch.source_y))}
+        if count := len(y):
+            losses["target"] = mean(loss(z[:count], y) for z in target_logits)
+        return losses
 
     @property
     def _adversaries(self) -> list[Adversary]:
@@ -94,7 +151,7 @@ class Method(nn.Module, ABC):
         """React to what `observe` measured, once a log point; what changes must lie in buffers."""
 
     def head_logits(self, images: Tensor) -> Tensor | None:
-        """Logits of every sub-network's own head, (J, n, 1, h, w), or None where there are none."""
+        """Logits of every sub-network's own head, (J, n, c, h, w), or None where there are none."""
         return None
 
     def source_features(self, images: Tensor, source: int, domain: int | None = None) -> Tensor | None:
@@ -113,19 +170,9 @@ class Method(nn.Module, ABC):
         return None
 
 
-def on_labels(
-    head: Callable[[tuple[Tensor, ...], int], Tensor], maps: tuple[Tensor, ...], masks: Tensor
-) -> dict[str, Tensor]:
-    """``target``, the segmentation loss of a head on the labelled target images; {} where there are none.
-
-    Args:
-        head: from maps of all levels, and the domain, to logits.
-        maps: of the target batch, whose first images are the labelled ones.
-        masks: (l, 1, h, w).
-    """
-    if not len(masks):
-        return {}
-    return {"target": segmentation_loss(head(first(maps, len(masks)), TARGET), masks)}
+def mean(losses: Iterable[Tensor]) -> Tensor:
+    """The mean of 0-d losses, 0-d."""
+    return torch.stack(tuple(losses)).mean()
 
 
 def _sum(losses) -> Tensor:

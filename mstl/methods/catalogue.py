@@ -37,7 +37,7 @@ class Entry:
     role: str = "rival"
     module: str = ""
     needs_labels: bool = False
-    problems: tuple[str, ...] = ("segmentation",)
+    problems: tuple[str, ...] = ("segmentation", "classification")
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z]\w*", self.name):

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from mstl.data.batches import Batch
 from mstl.methods import adversary, base
-from mstl.methods.averaging import disagreement, head_losses, mean_probability_logits
 from mstl.nn import SOURCE, TARGET, ramp
+from mstl.nn.outputs import disagreement, mixture
 from mstl.system.errors import InputError
 
 
@@ -44,7 +44,7 @@ class Consistency(base.Method):
     .. math::
 
         \min_{F, P} \max_D \; \tfrac1J \textstyle\sum_j \big[
-        \mathcal L_{seg}(P_j F_j(x^{s_j}), y^{s_j}) + \mathcal L_{seg}(P_j F_j(x^{t_l}), y^{t_l})
+        \mathcal L(P_j F_j(x^{s_j}), y^{s_j}) + \mathcal L(P_j F_j(x^{t_l}), y^{t_l})
         - \lambda(p) \sum_l \mathcal L_{adv}^{j,l} \big]
         + \beta(p)\, \tbinom J2^{-1} \sum_{i<j}
           \mathbb E_{x \sim X_t} \|\sigma P_i F_i(x) - \sigma P_j F_j(x)\|^2
@@ -62,27 +62,25 @@ class Consistency(base.Method):
     Hyperparameters = Hyperparameters
     aligns = ("adversarial",)
 
-    def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
-        super().__init__(hyper, sources, labelled)
-        self.subnetworks = hyper.networks(sources)
+    def build(self) -> None:
+        self.subnetworks = self.new_networks(self.sources)
         self.adversaries = nn.ModuleList(
-            hyper.adversary(sources, channels) for channels in self.subnetworks.channels[-hyper.levels :]
+            self.hyper.adversary(self.sources, channels)
+            for channels in self.subnetworks.channels[-self.hyper.levels :]
         )
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        sources = [f(x, SOURCE) for f, x in zip(self.subnetworks, batch.source_images, strict=True)]
-        targets = self.subnetworks(batch.target.images, TARGET)
+        sources = [f(x, SOURCE) for f, (x, _) in zip(self.subnetworks, batch.sources, strict=True)]
+        targets = self.subnetworks(batch.target.x, TARGET)
         logits = [target.logits for target in targets]
-        losses = head_losses(
-            [source.logits for source in sources], batch.source_masks, logits, batch.target.masks
-        )
+        losses = self.of_heads([source.logits for source in sources], logits, batch)
         adversarial = [
             adversary.losses(
                 # Without attention the attended maps are F's own.
                 [(s.attended[level], t.attended[level]) for s, t in zip(sources, targets, strict=True)],
                 self.hyper.reversal(progress),
             ).mean()
-            for level, adversary in enumerate(self.adversaries, start=-self.hyper.levels)
+            for level, adversary in enumerate(self.adversaries, start=-len(self.adversaries))
         ]
         return {
             **losses,
@@ -93,7 +91,7 @@ class Consistency(base.Method):
         }
 
     def predict(self, images: Tensor) -> Tensor:
-        return mean_probability_logits(self.head_logits(images))
+        return mixture(self.head_logits(images))
 
     def head_logits(self, images: Tensor) -> Tensor:
         return torch.stack([output.logits for output in self.subnetworks(images, TARGET)])

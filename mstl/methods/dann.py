@@ -6,17 +6,16 @@ from torch import Tensor
 
 from mstl.data.batches import Batch
 from mstl.methods import adversary, base
-from mstl.methods.base import on_labels
-from mstl.nn import SOURCE, TARGET, segmentation_loss
+from mstl.nn import SOURCE, TARGET
 
 
 class DANN(base.Method):
-    r"""One U-Net on all sources, its features confused with the target's.
+    r"""One network on all sources, its features confused with the target's.
 
     .. math::
 
-        \min_{F,P} \max_D \; \frac1J \sum_j \mathbb E_{S_j} \mathcal L_{seg}(P(F(x)), y)
-        + \mathbb E_{T_l} \mathcal L_{seg}(P(F(x)), y) - \lambda(p)\, \mathcal L_D
+        \min_{F,P} \max_D \; \frac1J \sum_j \mathbb E_{S_j} \mathcal L(P(F(x)), y)
+        + \mathbb E_{T_l} \mathcal L(P(F(x)), y) - \lambda(p)\, \mathcal L_D
 
     .. math::
 
@@ -33,19 +32,17 @@ class DANN(base.Method):
     Hyperparameters = adversary.Hyperparameters
     aligns = ("adversarial",)
 
-    def __init__(self, hyper: adversary.Hyperparameters, sources: int, labelled: bool) -> None:
-        super().__init__(hyper, sources, labelled)
-        self.network = hyper.networks(1)[0]
-        self.adversary = hyper.adversary(1, self.network.channels[-1])
+    def build(self) -> None:
+        self.network = self.new_networks(1)[0]
+        self.adversary = self.hyper.adversary(1, self.network.channels[-1])
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        encode, decode = self.network.encoder, self.network.predictor
-        source = encode(batch.source_images.flatten(0, 1), SOURCE)
-        target = encode(batch.target.images, TARGET)
+        encode, decode, (x, y) = self.network.encoder, self.network.predictor, batch.pooled
+        source, target = encode(x, SOURCE), encode(batch.target.x, TARGET)
         reversal = self.hyper.reversal(progress)
         return {
-            "source": segmentation_loss(decode(source, SOURCE), batch.source_masks.flatten(0, 1)),
-            **on_labels(decode, target, batch.target.masks),
+            "source": self.problem.loss(decode(source, SOURCE), y),
+            **self.on_labels(decode, target, batch.target.y),
             "adversarial": self.adversary.losses([(source[-1], target[-1])], reversal).mean(),
         }
 

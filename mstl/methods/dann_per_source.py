@@ -9,8 +9,8 @@ from torch import Tensor
 
 from mstl.data.batches import Batch
 from mstl.methods import adversary, base
-from mstl.methods.averaging import head_losses, mean_probability_logits
 from mstl.nn import SOURCE, TARGET
+from mstl.nn.outputs import mixture
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class DANNPerSource(base.Method):
 
     .. math::
 
-        \min_{F_j,P_j} \max_{D_j} \; \mathbb E_{S_j} \mathcal L_{seg}(P_j(F_j(x)), y)
-        + \mathbb E_{T_l} \mathcal L_{seg}(P_j(F_j(x)), y) - \lambda(p)\, \delta_j
+        \min_{F_j,P_j} \max_{D_j} \; \mathbb E_{S_j} \mathcal L(P_j(F_j(x)), y)
+        + \mathbb E_{T_l} \mathcal L(P_j(F_j(x)), y) - \lambda(p)\, \delta_j
         \quad \text{for each } j, \qquad
         \hat p(x) = \frac1J \sum_j \sigma\big(P_j(F_j(x))\big)
 
@@ -34,7 +34,7 @@ class DANNPerSource(base.Method):
     minimiser. The networks share the target batch, which saves augmentation and ties no weights.
 
     Probabilities are averaged, not logits: this is the plain ensemble of the multi-source literature, in
-    which no network outvotes the others by being overconfident. `mean_probability_logits` is stable.
+    which no network outvotes the others by being overconfident.
 
     Source: Ganin et al., JMLR 2016, section 4, for each pair of domains. The average is the plain way to make
     one method of J.
@@ -43,25 +43,21 @@ class DANNPerSource(base.Method):
     Hyperparameters = Hyperparameters
     aligns = ("adversarial",)
 
-    def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
-        super().__init__(hyper, sources, labelled)
-        self.subnetworks = hyper.networks(sources)
-        self.adversary = hyper.adversary(sources, self.subnetworks.channels[-1])
+    def build(self) -> None:
+        self.subnetworks = self.new_networks(self.sources)
+        self.adversary = self.hyper.adversary(self.sources, self.subnetworks.channels[-1])
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        images, masks = batch.target.images, batch.target.masks
-        sources = [f(x, SOURCE) for f, x in zip(self.subnetworks, batch.source_images, strict=True)]
-        targets = [f(images, TARGET, len(masks)) for f in self.subnetworks]
+        sources = [f(x, SOURCE) for f, (x, _) in zip(self.subnetworks, batch.sources, strict=True)]
+        targets = [f(batch.target.x, TARGET, len(batch.target.y)) for f in self.subnetworks]
         features = [(s.features, t.features) for s, t in zip(sources, targets, strict=True)]
         return {
-            **head_losses(
-                [s.logits for s in sources], batch.source_masks, [t.logits for t in targets], masks
-            ),
+            **self.of_heads([s.logits for s in sources], [t.logits for t in targets], batch),
             "adversarial": self.adversary.losses(features, self.hyper.reversal(progress)).mean(),
         }
 
     def predict(self, images: Tensor) -> Tensor:
-        return mean_probability_logits(self.head_logits(images))
+        return mixture(self.head_logits(images))
 
     def head_logits(self, images: Tensor) -> Tensor:
         return torch.stack([output.logits for output in self.subnetworks(images, TARGET)])

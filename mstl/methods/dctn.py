@@ -11,8 +11,9 @@ from torch.nn import functional as F
 from mstl.data.batches import Batch
 from mstl.methods import adversary, base
 from mstl.methods.adversary import largest, weighted_reversal
-from mstl.methods.averaging import mean
-from mstl.nn import SOURCE, TARGET, Predictor, first, segmentation_loss
+from mstl.methods.base import mean
+from mstl.nn import SOURCE, TARGET, first
+from mstl.nn.outputs import certain, label_losses, mixture
 from mstl.system.errors import InputError
 
 PSEUDO_FROM = 0.5  # share of training before pseudo-labels are used
@@ -44,8 +45,8 @@ class DCTN(base.Method):
 
     .. math::
 
-        \min_{F,C} \max_D \; \frac1J \sum_j \Big[\mathbb E_{S_j} \mathcal L_{seg}(C_j(F(x)), y)
-        + \mathbb E_{T_l} \mathcal L_{seg}(C_j(F(x)), y) + \mathcal L_{pseudo}^j\Big]
+        \min_{F,C} \max_D \; \frac1J \sum_j \Big[\mathbb E_{S_j} \mathcal L(C_j(F(x)), y)
+        + \mathbb E_{T_l} \mathcal L(C_j(F(x)), y) + \mathcal L_{pseudo}^j\Big]
         - \lambda(p)\, \delta_{j^*}, \qquad j^* = \arg\max_j \delta_j
 
     *Online hard domain batch mining*: of the domain losses :math:`\delta_j` only the largest reaches F,
@@ -64,8 +65,8 @@ class DCTN(base.Method):
     :math:`\alpha_j` is a running mean over training steps.
 
     *Pseudo-labels*: in the second half of training :math:`\mathcal L_{pseudo}^j` is the cross-entropy of head
-    j with :math:`[\hat p > ½]`, a mean over the pixels of unlabelled target images where
-    :math:`\max(\hat p, 1 - \hat p)` ≥ ``pseudo``.
+    j with the most probable class of :math:`\hat p`, a mean over the pixels of unlabelled target images (of
+    classes over the images) where its probability is ≥ ``pseudo``.
 
     Changed: the paper's F descends a confusion loss against :math:`D_{j^*}`; here it meets the gradient
     reversal that all methods of this comparison share. The paper alternates adversarial and pseudo-label
@@ -80,31 +81,30 @@ class DCTN(base.Method):
     Hyperparameters = Hyperparameters
     aligns = ("adversarial",)
 
-    def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
-        super().__init__(hyper, sources, labelled)
-        self.encoder = hyper.networks(1)[0].encoder
-        channels = self.encoder.channels
-        self.heads = nn.ModuleList(Predictor(channels, hyper.norm) for _ in range(sources))
-        self.adversary = hyper.adversary(sources, channels[-1])
-        self.register_buffer("concentration", torch.zeros(sources))
+    def build(self) -> None:
+        self.encoder = self.new_networks(1)[0].encoder
+        self.heads = nn.ModuleList(self.new_predictor(self.encoder) for _ in range(self.sources))
+        self.adversary = self.hyper.adversary(self.sources, self.encoder.channels[-1])
+        self.register_buffer("concentration", torch.zeros(self.sources))
         self.register_buffer("seen", torch.zeros(()))
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        target, features, errors = self.encoder(batch.target.images, TARGET), [], []
-        for head, images, masks in zip(self.heads, batch.source_images, batch.source_masks, strict=True):
-            maps = self.encoder(images, SOURCE)
-            errors.append(segmentation_loss(head(maps, SOURCE), masks))
-            features.append((maps[-1], target[-1]))
-        losses = {"source": mean(errors)} | self._target_losses(batch, target, progress)
-        deltas = weighted_reversal(self.adversary, features, self.hyper.reversal(progress), largest)
+        target, loss = self.encoder(batch.target.x, TARGET), self.problem.loss
+        maps = [self.encoder(x, SOURCE) for x, _ in batch.sources]
+        heads = zip(self.heads, maps, batch.source_y, strict=True)
+        losses = {
+            "source": mean(loss(head(f, SOURCE), y) for head, f, y in heads),
+            **self._on_target(batch, target, progress),
+        }
+        pairs = [(f[-1], target[-1]) for f in maps]
+        delta = weighted_reversal(self.adversary, pairs, self.hyper.reversal(progress), largest)
         if self.training:
-            self._concentrate([source for source, _ in features])
-        return losses | {"adversarial": deltas.mean()}
+            self._concentrate([source for source, _ in pairs])
+        return {**losses, "adversarial": delta.mean()}
 
     def predict(self, images: Tensor) -> Tensor:
         maps = self.encoder(images, TARGET)
-        logits = torch.stack([head(maps, TARGET) for head in self.heads])
-        return mixture_logits(logits, self.source_weights(maps[-1]))
+        return mixture([head(maps, TARGET) for head in self.heads], self.source_weights(maps[-1]))
 
     def source_features(self, images: Tensor, source: int, domain: int | None = None) -> Tensor:
         return self.encoder(images, domain)[-1]
@@ -123,17 +123,16 @@ class DCTN(base.Method):
         scores = scores + self.concentration + FLOOR
         return scores / scores.sum(1, keepdim=True)
 
-    def _target_losses(self, batch: Batch, target: tuple[Tensor, ...], progress: float) -> dict[str, Tensor]:
-        masks, total = batch.target.masks, len(batch.target.images)
-        known = len(masks)
+    def _on_target(self, batch: Batch, target: tuple[Tensor, ...], progress: float) -> dict[str, Tensor]:
+        """Losses of the heads on labelled images and, in the second half, on sure places of the others."""
+        y, total = batch.target.y, len(batch.target.x)
+        known = len(y)
         guessing = self.hyper.pseudo > 0 and progress >= PSEUDO_FROM and total > known
         used = first(target, total if guessing else known)
         if not len(used[0]):
             return {}
         logits = torch.stack([head(used, TARGET) for head in self.heads])
-        losses = {}
-        if known:
-            losses["target"] = mean(segmentation_loss(z[:known], masks) for z in logits)
+        losses = {"target": mean(self.problem.loss(z[:known], y) for z in logits)} if known else {}
         if guessing:
             weights = self.source_weights(used[-1][known:])
             losses["pseudo"] = pseudo_loss(logits[:, known:], weights, self.hyper.pseudo)
@@ -156,34 +155,18 @@ class DCTN(base.Method):
         self.concentration.lerp_(losses, (1 / self.seen).clamp_min(MEMORY))
 
 
-def mixture_logits(logits: Tensor, weights: Tensor) -> Tensor:
-    r"""Logits of :math:`\sum_j w_j \sigma(z_j)`, summed in the log domain.
-
-    Args:
-        logits: :math:`z`, (J, n, 1, h, w).
-        weights: :math:`w`, (n, J), positive, sum 1 over j.
-
-    Returns:
-        (n, 1, h, w), float32 at least.
-    """
-    z = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    log_weights = weights.to(z.dtype).log().T[:, :, None, None, None]
-    return (F.logsigmoid(z) + log_weights).logsumexp(0) - (F.logsigmoid(-z) + log_weights).logsumexp(0)
-
-
 def pseudo_loss(logits: Tensor, weights: Tensor, threshold: float) -> Tensor:
-    """Cross-entropy of every head with the mixture's own confident labels; 0 where no pixel is confident.
+    """Cross-entropy of every head with the mixture's own confident labels; 0 where no place is confident.
 
     Args:
-        logits: of the heads, (J, n, 1, h, w).
+        logits: of the heads, (J, n, c, h, w).
         weights: of the heads in the mixture, (n, J).
-        threshold: a pixel counts where max(p, 1 - p) of the mixture reaches it.
+        threshold: a place counts where the mixture's most probable class reaches it.
 
     Returns:
-        0-d: mean over heads and confident pixels. The labels are constants.
+        0-d: mean over heads and confident places. The labels are constants.
     """
-    p = mixture_logits(logits.detach(), weights).sigmoid()
-    confident = (torch.maximum(p, 1 - p) >= threshold).to(p.dtype)
-    labels = (p > 0.5).to(p.dtype).expand_as(logits)
-    losses = F.binary_cross_entropy_with_logits(logits.to(p.dtype), labels, reduction="none")
+    labels, p = certain(mixture(logits.detach(), weights))
+    confident = (p >= threshold).to(p.dtype)
+    losses = torch.stack([label_losses(z, labels) for z in logits])
     return (losses * confident).sum() / (len(logits) * confident.sum()).clamp_min(1)

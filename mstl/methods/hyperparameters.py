@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, fields
 
 from mstl.nn import SubNetworks
+from mstl.problems import Problem, Segmentation
 from mstl.system.errors import InputError
 
 LARGEST = {int: 10_000, float: 1e6}  # beyond these no hyper-parameter can be meant
@@ -20,20 +22,41 @@ class Hyperparameters:
         depth: resolutions of the U-Net; the coarsest is 2^(depth-1) times smaller than the image.
         norm: ``group`` (default), ``batch``, ``domain`` (batch statistics for each domain) or ``none``. Batch
             statistics over concatenated domains collapsed runs (design notes), so they are not the default.
-        encoder: ``unet`` or a torchvision ResNet (``resnet18``, ``resnet34``, ``resnet50``).
+        encoder: ``unet``, ``lenet`` (classes of small images), ``mlp`` (vectors) or a torchvision ResNet
+            (``resnet18``, ``resnet34``, ``resnet50``); ``auto`` is the one that fits the data.
         pretrained: load torchvision's ImageNet weights into a ResNet encoder.
+        hidden: units of the layers of an MLP.
     """
 
     width: int = 16
     depth: int = 4
     norm: str = "group"
-    encoder: str = "unet"
+    encoder: str = "auto"
     pretrained: bool = False
+    hidden: str = "1000-500-100"
 
-    def networks(self, sources: int, attention: str = "none", stem: int = 0) -> SubNetworks:
-        """``sources`` fresh U-Nets of this size, with attention where a method asks for it."""
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})*", self.hidden):
+            raise InputError(
+                f"hidden={self.hidden} must be numbers of units, joined by hyphens: 1000-500-100"
+            )
+
+    def networks(
+        self,
+        sources: int,
+        problem: Problem | None = None,
+        attention: str = "none",
+        stem: int = 0,
+        pooled: bool = True,
+    ) -> SubNetworks:
+        """``sources`` fresh networks of this size for a problem, masks by default."""
+        problem = problem or Segmentation()
         return SubNetworks(
             sources,
+            shape=problem.shape,
+            classes=len(problem.classes),
+            pooled=pooled,
+            hidden=tuple(map(int, self.hidden.split("-"))),
             width=self.width,
             depth=self.depth,
             norm=self.norm,

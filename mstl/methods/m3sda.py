@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from mstl.data.batches import Batch
 from mstl.measures import moment_distance
 from mstl.methods import base
-from mstl.methods.averaging import head_losses, mean_probability_logits
-from mstl.nn import SOURCE, TARGET, Predictor, first
+from mstl.nn import SOURCE, TARGET, first
+from mstl.nn.outputs import mixture
 from mstl.system.errors import InputError
 
 
@@ -27,6 +27,7 @@ class Hyperparameters(base.Hyperparameters):
     orders: int = 2
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.weight < 0:
             raise InputError(f"weight={self.weight} of the moment distance must be ≥ 0")
         if self.orders < 1:
@@ -40,8 +41,8 @@ class M3SDA(base.Method):
 
     .. math::
 
-        \min_{F, C} \; \tfrac1J \textstyle\sum_j \mathcal L_{seg}(C_j F(x^{s_j}), y^{s_j})
-        + \tfrac1J \sum_j \mathcal L_{seg}(C_j F(x^{t_l}), y^{t_l}) + \lambda\, MD^2,
+        \min_{F, C} \; \tfrac1J \textstyle\sum_j \mathcal L(C_j F(x^{s_j}), y^{s_j})
+        + \tfrac1J \sum_j \mathcal L(C_j F(x^{t_l}), y^{t_l}) + \lambda\, MD^2,
 
     .. math::
 
@@ -65,28 +66,26 @@ class M3SDA(base.Method):
     Hyperparameters = Hyperparameters
     aligns = ("moments",)
 
-    def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
-        super().__init__(hyper, sources, labelled)
-        self.encoder = hyper.networks(1)[0].encoder
-        self.predictors = nn.ModuleList(Predictor(self.encoder.channels, hyper.norm) for _ in range(sources))
+    def build(self) -> None:
+        self.encoder = self.new_networks(1)[0].encoder
+        self.predictors = nn.ModuleList(self.new_predictor(self.encoder) for _ in range(self.sources))
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        sources = [self.encoder(images, SOURCE) for images in batch.source_images]
-        target, count = self.encoder(batch.target.images, TARGET), len(batch.target.masks)
+        sources = [self.encoder(x, SOURCE) for x, _ in batch.sources]
+        target, count = self.encoder(batch.target.x, TARGET), len(batch.target.y)
         labelled = first(target, count)
         return {
-            **head_losses(
+            **self.of_heads(
                 [predict(maps, SOURCE) for predict, maps in zip(self.predictors, sources, strict=True)],
-                batch.source_masks,
                 [predict(labelled, TARGET) for predict in self.predictors] if count else [],
-                batch.target.masks,
+                batch,
             ),
-            "moments": self.hyper.weight * self.moment_distance([m[-1] for m in sources], target[-1]),
+            "moments": self.hyper.weight * self.moment_distance([f[-1] for f in sources], target[-1]),
         }
 
     def predict(self, images: Tensor) -> Tensor:
         maps = self.encoder(images, TARGET)
-        return mean_probability_logits(predict(maps, TARGET) for predict in self.predictors)
+        return mixture(predict(maps, TARGET) for predict in self.predictors)
 
     def moment_distance(self, sources: list[Tensor], target: Tensor) -> Tensor:
         """MD² of J source maps and a target map (n, c, h', w'), each place a row; 0-d."""

@@ -12,8 +12,7 @@ from torch import Tensor
 from mstl.data.batches import Batch
 from mstl.methods import adversary, base
 from mstl.methods.adversary import largest, weighted_reversal
-from mstl.methods.base import on_labels
-from mstl.nn import SOURCE, TARGET, segmentation_loss
+from mstl.nn import SOURCE, TARGET
 from mstl.system.errors import InputError
 
 
@@ -23,8 +22,8 @@ class MDAN(base.Method):
     .. math::
 
         \min_{F,P} \; \Phi\big(\ell_1 - \mu\,\delta_1^*, \dots, \ell_J - \mu\,\delta_J^*\big)
-        + \mathbb E_{T_l} \mathcal L_{seg}(P(F(x)), y), \qquad
-        \ell_j = \mathbb E_{S_j} \mathcal L_{seg}(P(F(x)), y), \quad \delta_j^* = \min_{D_j} \delta_j
+        + \mathbb E_{T_l} \mathcal L(P(F(x)), y), \qquad
+        \ell_j = \mathbb E_{S_j} \mathcal L(P(F(x)), y), \quad \delta_j^* = \min_{D_j} \delta_j
 
     :math:`\delta_j` is the domain loss of `Adversary` between source j and the target, and
     :math:`\Phi` the maximum (hard) or a smooth maximum (soft). The gradient is
@@ -50,10 +49,9 @@ class MDAN(base.Method):
     Hyperparameters = adversary.Hyperparameters
     aligns = ("adversarial",)
 
-    def __init__(self, hyper: adversary.Hyperparameters, sources: int, labelled: bool) -> None:
-        super().__init__(hyper, sources, labelled)
-        self.network = hyper.networks(1)[0]
-        self.adversary = hyper.adversary(sources, self.network.channels[-1])
+    def build(self) -> None:
+        self.network = self.new_networks(1)[0]
+        self.adversary = self.hyper.adversary(self.sources, self.network.channels[-1])
 
     @abstractmethod
     def worst(self, values: Tensor) -> Tensor:
@@ -64,22 +62,21 @@ class MDAN(base.Method):
         r""":math:`\nabla\Phi`, (J,): not negative, sum 1."""
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        encode, decode = self.network.encoder, self.network.predictor
-        target, mu = encode(batch.target.images, TARGET), self.hyper.reversal(progress)
-        errors, features = [], []
+        encode, decode, loss = self.network.encoder, self.network.predictor, self.problem.loss
+        mu, target = self.hyper.reversal(progress), encode(batch.target.x, TARGET)
         # One source at a time, so that batch normalisation never mixes domains.
-        for images, masks in zip(batch.source_images, batch.source_masks, strict=True):
-            maps = encode(images, SOURCE)
-            errors.append(segmentation_loss(decode(maps, SOURCE), masks))
-            features.append((maps[-1], target[-1]))
-        error = torch.stack(errors)
-        deltas = weighted_reversal(
-            self.adversary, features, mu, lambda deltas: self.weights(error.detach() - mu * deltas)
+        maps = [encode(x, SOURCE) for x, _ in batch.sources]
+        error = torch.stack([loss(decode(f, SOURCE), y) for f, y in zip(maps, batch.source_y, strict=True)])
+        delta = weighted_reversal(
+            self.adversary,
+            [(f[-1], target[-1]) for f in maps],
+            mu,
+            lambda delta: self.weights(error.detach() - mu * delta),
         )
         return {
-            "source": self.worst(error - mu * deltas.detach()),
-            **on_labels(decode, target, batch.target.masks),
-            "adversarial": deltas.mean(),
+            "source": self.worst(error - mu * delta.detach()),
+            **self.on_labels(decode, target, batch.target.y),
+            "adversarial": delta.mean(),
         }
 
     def predict(self, images: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from mstl.data.batches import Batch, stream_generator
 from mstl.measures import mean_bandwidths, mmd2
 from mstl.methods import base
-from mstl.methods.averaging import disagreement, head_losses, mean, mean_probability_logits
-from mstl.nn import SOURCE, TARGET, Layers, Predictor, ramp
+from mstl.methods.base import mean
+from mstl.nn import SOURCE, TARGET, Layers, ramp
+from mstl.nn.outputs import disagreement, mixture
 from mstl.nn.unet import convolution
 from mstl.system.errors import InputError
 
@@ -31,6 +32,7 @@ class Hyperparameters(base.Hyperparameters):
     places: int = 256
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.weight < 0:
             raise InputError(f"weight={self.weight} of the alignments must be ≥ 0")
         if self.places < 2:
@@ -44,8 +46,8 @@ class MFSAN(base.Method):
 
     .. math::
 
-        \min \; \tfrac1J \textstyle\sum_j \mathcal L_{seg}(C_j H_j F(x^{s_j}), y^{s_j})
-        + \tfrac1J \sum_j \mathcal L_{seg}(C_j H_j F(x^{t_l}), y^{t_l})
+        \min \; \tfrac1J \textstyle\sum_j \mathcal L(C_j H_j F(x^{s_j}), y^{s_j})
+        + \tfrac1J \sum_j \mathcal L(C_j H_j F(x^{t_l}), y^{t_l})
         + \lambda(p)\, \tfrac1J \sum_j \mathrm{MMD}^2(H_j F(X_{s_j}), H_j F(X_t))
         + \gamma(p)\, \tbinom J2^{-1} \sum_{i<j}
           \mathbb E_{x \sim X_t} |\sigma C_i H_i F(x) - \sigma C_j H_j F(x)|
@@ -69,38 +71,34 @@ class MFSAN(base.Method):
     Hyperparameters = Hyperparameters
     aligns = ("mmd", "disagreement")
 
-    def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
-        super().__init__(hyper, sources, labelled)
-        self.encoder = hyper.networks(1)[0].encoder
-        channels = self.encoder.channels
-        self.spaces = nn.ModuleList(_space(channels[-1], hyper.norm) for _ in range(sources))
-        self.predictors = nn.ModuleList(Predictor(channels, hyper.norm) for _ in range(sources))
+    def build(self) -> None:
+        self.encoder = self.new_networks(1)[0].encoder
+        kernel = 1 if self.problem.classes else 3  # of one place there are no neighbours
+        self.spaces = nn.ModuleList(
+            _space(self.encoder.channels[-1], self.hyper.norm, kernel) for _ in range(self.sources)
+        )
+        self.predictors = nn.ModuleList(self.new_predictor(self.encoder) for _ in range(self.sources))
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        sources = [self._own(j, self.encoder(x, SOURCE), SOURCE) for j, x in enumerate(batch.source_images)]
-        shared = self.encoder(batch.target.images, TARGET)
+        sources = [self._own(j, self.encoder(x, SOURCE), SOURCE) for j, (x, _) in enumerate(batch.sources)]
+        shared = self.encoder(batch.target.x, TARGET)
         targets = [self._own(j, shared, TARGET) for j in range(self.sources)]
         target_logits = [P(maps, TARGET) for P, maps in zip(self.predictors, targets, strict=True)]
         weight = self.hyper.weight * ramp(progress, self.hyper.gain)
         return {
-            **head_losses(
+            **self.of_heads(
                 [P(maps, SOURCE) for P, maps in zip(self.predictors, sources, strict=True)],
-                batch.source_masks,
                 target_logits,
-                batch.target.masks,
+                batch,
             ),
             "mmd": weight
-            * mean(
-                self.discrepancy(source[-1], target[-1], progress)
-                for source, target in zip(sources, targets, strict=True)
-            ),
+            * mean(self.discrepancy(s[-1], t[-1], progress) for s, t in zip(sources, targets, strict=True)),
             "disagreement": weight * disagreement(torch.stack(target_logits), power=1),
         }
 
     def predict(self, images: Tensor) -> Tensor:
         shared = self.encoder(images, TARGET)
-        logits = (P(self._own(j, shared, TARGET), TARGET) for j, P in enumerate(self.predictors))
-        return mean_probability_logits(logits)
+        return mixture(P(self._own(j, shared, TARGET), TARGET) for j, P in enumerate(self.predictors))
 
     def discrepancy(self, source: Tensor, target: Tensor, progress: float) -> Tensor:
         """MMD² of sampled places of two maps (n, c, h', w'); 0-d."""
@@ -116,11 +114,11 @@ class MFSAN(base.Method):
         return (*finer, self.spaces[j](coarsest, domain))
 
 
-def _space(channels: int, norm: str) -> Layers:
+def _space(channels: int, norm: str, kernel: int) -> Layers:
     inner = max(1, channels // 2)
     return Layers(
         convolution(channels, inner, norm, kernel=1),
-        convolution(inner, inner, norm),
+        convolution(inner, inner, norm, kernel),
         convolution(inner, channels, norm, kernel=1),
     )
 

@@ -10,17 +10,15 @@ from torch import Tensor, nn
 
 from mstl.data.batches import Batch
 from mstl.methods import adversary, base
-from mstl.methods.averaging import mean
+from mstl.methods.base import mean
 from mstl.methods.hyperparameters import one_of
 from mstl.nn import (
     TARGET,
     Fusion,
-    Predictor,
     Representation,
     SubNetwork,
     SubNetworkOutput,
     first,
-    segmentation_loss,
 )
 
 
@@ -81,13 +79,14 @@ class MSTL(base.Method):
     .. math::
 
         \min_{F, A, P} \max_D \; \mathcal L_{tgt}
-        + \tfrac1J \textstyle\sum_j \mathcal L_{seg}(P_j(\tilde f_j(x^{s_j})), y^{s_j})
+        + \tfrac1J \textstyle\sum_j \mathcal L(P_j(\tilde f_j(x^{s_j})), y^{s_j})
         - \lambda(p)\, \tfrac1J \textstyle\sum_j \mathcal L_{adv}^j
 
-    with :math:`\mathcal L_{seg}` = BCE + (1 - Dice) and :math:`\mathcal L_{adv}^j` the cross-entropy of
-    :math:`D_j`, which reads :math:`f_j` *before* attention, behind a gradient reversal. All sub-networks
-    receive the same target tensor. The fused prediction is the method's; without labelled target images
-    there is nothing to train it with, and the mean of the heads predicts.
+    with :math:`\mathcal L` = BCE + (1 - Dice) of masks or the cross-entropy of classes, and
+    :math:`\mathcal L_{adv}^j` the cross-entropy of :math:`D_j`, which reads :math:`f_j` *before* attention,
+    behind a gradient reversal. All sub-networks receive the same target tensor. Of classes, attention and
+    fusion act on the coarsest map, and :math:`P_j` pools it. The fused prediction is the method's; without
+    labelled target images there is nothing to train it with, and the mean of the heads predicts.
 
     Source: Zhang et al. 2023, arXiv 2305.19067 (the abstract; everything it leaves open is our
     reconstruction, see the book's page on the paper). `MSTLPlus` is our best reading within its ideas.
@@ -95,24 +94,27 @@ class MSTL(base.Method):
 
     Hyperparameters = Hyperparameters
 
-    def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
-        super().__init__(hyper, sources, labelled)
+    def build(self) -> None:
+        hyper, sources = self.hyper, self.sources
         self.synchronised = hyper.synchronised
-        self.subnetworks = hyper.networks(sources, attention=hyper.attention, stem=hyper.stem)
+        # A classifier is pooled behind the attention: before it, places can be weighed.
+        self.subnetworks = self.new_networks(
+            sources, attention=hyper.attention, stem=hyper.stem, pooled=False
+        )
         channels = self.subnetworks.channels
-        # A fused predictor learns from target masks alone: without any it would only add noise.
-        self.fuses = hyper.fusion != "mean" and hyper.synchronised and labelled
+        # A fused predictor learns from target labels alone: without any it would only add noise.
+        self.fuses = hyper.fusion != "mean" and hyper.synchronised and self.labelled
         if self.fuses:
             norm = "batch" if hyper.norm == "domain" else hyper.norm  # it sees target images alone
             self.fusions = nn.ModuleList(Fusion(hyper.fusion, sources, c, norm) for c in channels)
-            self.predictor = Predictor(channels, norm)
+            self.predictor = self.new_predictor(self.subnetworks[0].encoder, norm)
         self.adversary = None
         # Transferable attention needs discriminators even where nobody plays against them.
-        if hyper.plays(labelled) or hyper.attention == "transferable":
+        if hyper.plays(self.labelled) or hyper.attention == "transferable":
             self.adversary, self.aligns = hyper.adversary(sources, channels[-1]), ("adversarial",)
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        read = len(batch.target.masks) if self.hyper.heads_see_target else 0
+        read = len(batch.target.y) if self.hyper.heads_see_target else 0
         return self.objective(batch, *self.outputs(batch, read), progress)
 
     def outputs(
@@ -120,9 +122,9 @@ class MSTL(base.Method):
     ) -> tuple[Sequence[SubNetworkOutput], Sequence[SubNetworkOutput]]:
         """All sub-networks on their sources and on the target, with logits of its first ``read`` images."""
         pairs = (
-            network.pair(images, target.images, read, judge)
-            for (network, judge), images, target in zip(
-                self._members(), batch.source_images, batch.targets, strict=True
+            network.pair(x, target.x, read, judge)
+            for (network, judge), x, target in zip(
+                self._members(), batch.source_x, batch.targets, strict=True
             )
         )
         return tuple(zip(*pairs, strict=True))
@@ -135,18 +137,18 @@ class MSTL(base.Method):
         progress: float,
     ) -> dict[str, Tensor]:
         """The three terms of the objective from the outputs of all sub-networks."""
-        loss, labelled = segmentation_loss, len(batch.target.masks)
+        loss, labelled = self.problem.loss, len(batch.target.y)
         losses = {
             "source": self.over_sources(
-                torch.stack([loss(s.logits, y) for s, y in zip(sources, batch.source_masks, strict=True)])
+                torch.stack([loss(s.logits, y) for s, y in zip(sources, batch.source_y, strict=True)])
             )
         }
         if labelled and self.hyper.heads_see_target:
             losses["target_heads"] = mean(
-                loss(t.logits[:labelled], own.masks) for t, own in zip(targets, batch.targets, strict=True)
+                loss(t.logits[:labelled], own.y) for t, own in zip(targets, batch.targets, strict=True)
             )
         if labelled and self.fuses:
-            losses["target_fused"] = loss(self.fused(targets, labelled), batch.target.masks)
+            losses["target_fused"] = loss(self.fused(targets, labelled), batch.target.y)
         if self.adversary is not None:
             features = [(self._judged(s), self._judged(t)) for s, t in zip(sources, targets, strict=True)]
             losses["adversarial"] = self.adversary.losses(features, self.strength(progress)).mean()
@@ -176,7 +178,7 @@ class MSTL(base.Method):
         return losses.mean()
 
     def over_heads(self, logits: Tensor) -> Tensor:
-        """From the logits of J heads, (J, n, 1, h, w), to one prediction (n, 1, h, w)."""
+        """From the logits of J heads, (J, n, c, h, w), to one prediction (n, c, h, w)."""
         return logits.mean(0)
 
     def head_logits(self, images: Tensor) -> Tensor:

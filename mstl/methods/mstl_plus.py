@@ -9,11 +9,12 @@ from torch import Tensor
 
 from mstl.data.batches import Batch, TargetBatch, stream_generator
 from mstl.methods import mstl
-from mstl.methods.averaging import mean
+from mstl.methods.base import mean
 from mstl.nn import ramp
+from mstl.nn.outputs import probabilities
 from mstl.system.errors import InputError
 
-AGREE = 0.1  # foreground shares that differ by so much belong to domains that must not be aligned
+AGREE = 0.1  # shares of foreground, or of classes, so far apart belong to domains that must not be aligned
 MOMENTUM = 0.98  # of running estimates
 
 
@@ -26,7 +27,8 @@ class Hyperparameters(mstl.Hyperparameters):
         strength: with which the adversary starts.
         with_labels: play the adversarial game although labelled target images exist.
         aim: gradient ratio to which the strength is led; 0 keeps ``strength``.
-        agreement: weaken the game of a source whose foreground share differs from the target's predicted one.
+        agreement: weaken the game of a source whose foreground (or classes) have other shares than the
+            target's predicted ones.
         consensus: weigh sources by how near their heads are to the median head on target images.
         sharpness: of these weights; 0 is equal weights.
         mixing: share of a sub-network's source images that come from the other sources; -1 is an equal share
@@ -80,7 +82,7 @@ class MSTLPlus(mstl.MSTL):
       weigh heads in the prediction, sources in the loss and in the choice of what is pasted, so a harmful
       source is outvoted.
     * *Adversary*: played where no target label exists, its strength led to a gradient ratio (``aim``), and
-      closed for a source whose foreground share is far from the target's predicted one: aligning domains
+      closed for a source whose label shares are far from the target's predicted ones: aligning domains
       whose label shares differ bounds the joint error from below (Zhao et al., ICML 2019).
     * *Attention*: off by default (ablation); ``transferable`` is
       :math:`a_j = 1 + H(D_j(f_j)) - \overline{H(D_j(f_j))}` with the discriminator's entropy H in bits, at
@@ -92,27 +94,30 @@ class MSTLPlus(mstl.MSTL):
 
     Hyperparameters = Hyperparameters
 
-    def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
-        super().__init__(hyper, sources, labelled)
-        self.teacher = hyper.consistency if labelled else 0.0
-        self.mixing = hyper.mixing if hyper.mixing >= 0 else (0.0 if labelled else 1 - 1 / sources)
-        self.register_buffer("distances", torch.ones(sources))
-        self.register_buffer("source_shares", torch.full((sources,), 0.5))
-        self.register_buffer("target_share", torch.tensor(0.5))
+    def build(self) -> None:
+        super().build()
+        J, hyper, K = self.sources, self.hyper, len(self.problem.classes)
+        if hyper.paste and K:
+            raise InputError("paste=true puts a piece with its mask into an image; of classes there is none")
+        self.teacher = hyper.consistency if self.labelled else 0.0
+        self.mixing = hyper.mixing if hyper.mixing >= 0 else (0.0 if self.labelled else 1 - 1 / J)
+        self.register_buffer("distances", torch.ones(J))
+        self.register_buffer("source_shares", torch.full((J, max(1, K)), 1 / max(2, K)))
+        self.register_buffer("target_share", torch.full((max(1, K),), 1 / max(2, K)))
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("seen", torch.zeros(()))
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         batch = self._pasted(self._mixed(batch), progress)
         target, taught = batch.target, batch.target.taught is not None
-        read = len(target.masks) if self.hyper.heads_see_target else 0
-        sources, targets = self.outputs(batch, len(target.images) if taught else read)
+        read = len(target.y) if self.hyper.heads_see_target else 0
+        sources, targets = self.outputs(batch, len(target.x) if taught else read)
         if self.training:
             self._estimate(batch, [f.all_logits(t) for f, t in zip(self.subnetworks, targets, strict=True)])
         losses = self.objective(batch, sources, targets, progress)
         if taught:
             losses["consistency"] = mean(
-                (t.logits[own.unlabelled].float().sigmoid() - own.taught).square().mean()
+                (probabilities(t.logits[own.unlabelled]) - own.taught).square().mean()
                 for t, own in zip(targets, batch.targets, strict=True)
             )
         return losses
@@ -137,15 +142,16 @@ class MSTLPlus(mstl.MSTL):
 
     def _mixed(self, batch: Batch) -> Batch:
         """The batch in which source j's last images are the other sources' images of the same places."""
-        count = batch.source_images.shape[1]
+        count = batch.source_x.shape[1]
         foreign = round(self.mixing * count) if self.sources > 1 else 0
         if not foreign:
             return batch
         places = torch.arange(count)
         turn = (1 + (places - (count - foreign)) % (self.sources - 1)) * (places >= count - foreign)
         origin = (torch.arange(self.sources)[:, None] + turn) % self.sources
-        images, masks = (x[origin, places] for x in (batch.source_images, batch.source_masks))
-        return replace(batch, source_images=images, source_masks=masks)
+        return replace(
+            batch, source_x=batch.source_x[origin, places], source_y=batch.source_y[origin, places]
+        )
 
     def _pasted(self, batch: Batch, progress: float) -> Batch:
         """The batch with a piece of a source in each unlabelled target image and in the teacher's view of it.
@@ -164,32 +170,32 @@ class MSTLPlus(mstl.MSTL):
         return replace(batch, targets=tuple(pasted[id(target)] for target in batch.targets))
 
     def _paste(self, batch: Batch, target: TargetBatch, generator: torch.Generator) -> TargetBatch:
-        images, taught = target.images.clone(), target.taught.clone()
-        frame, size = images.shape[-2:], batch.source_images.shape[-2:]
+        images, taught = target.x.clone(), target.taught.clone()
+        frame, size = images.shape[-2:], batch.source_x.shape[-2:]
         whole = size != frame
         h, w = size if whole else (frame[0] // 2, frame[1] // 2)
         chosen = torch.multinomial(self.weights.cpu(), len(taught), replacement=True, generator=generator)
         for k, j in enumerate(chosen.tolist()):
             y, x, row = (
                 int(torch.randint(n, (), generator=generator))
-                for n in (frame[0] - h + 1, frame[1] - w + 1, batch.source_images.shape[1])
+                for n in (frame[0] - h + 1, frame[1] - w + 1, batch.source_x.shape[1])
             )
             place = (slice(None), slice(y, y + h), slice(x, x + w))
             piece = slice(None) if whole else place
-            images[len(target.masks) + k][place] = batch.source_images[j, row][piece]
-            taught[k][place] = batch.source_masks[j, row][piece]
-        return replace(target, images=images, taught=taught)
+            images[len(target.y) + k][place] = batch.source_x[j, row][piece]
+            taught[k][place] = batch.source_y[j, row][piece]
+        return replace(target, x=images, taught=taught)
 
     @torch.no_grad()
     def _estimate(self, batch: Batch, logits: list[Tensor]) -> None:
-        """Running estimates of the heads' distances from their median and of foreground shares."""
-        heads = torch.stack(logits).to(self.distances).sigmoid()
+        """Running estimates of the heads' distances from their median and of the classes' shares."""
+        heads = torch.stack([probabilities(z) for z in logits]).to(self.distances)
         median = heads.quantile(0.5, dim=0)
         rate = torch.clamp(1 / (self.seen + 1), min=1 - MOMENTUM)
         self.seen += 1
         self.distances.lerp_((heads - median).abs().mean(dim=(1, 2, 3, 4)), rate)
-        self.source_shares.lerp_(batch.source_masks.mean(dim=(1, 2, 3, 4)), rate)
-        self.target_share.lerp_(heads.mean(), rate)
+        self.source_shares.lerp_(self.problem.shares(batch.source_y), rate)
+        self.target_share.lerp_(heads.mean(dim=(0, 1, 3, 4)), rate)
 
     def strength(self, progress: float) -> float | Tensor:
         if not self.hyper.plays(self.labelled):
@@ -197,7 +203,8 @@ class MSTLPlus(mstl.MSTL):
         strength = self.hyper.strength * self.scale * ramp(progress, self.hyper.gain)
         if not self.hyper.agreement:
             return strength.expand(self.sources)
-        apart = (self.source_shares - self.target_share).abs()
+        # Total variation: of an object and its background both shares are off by the same.
+        apart = (self.source_shares - self.target_share).abs().sum(-1) / (2 if self.problem.classes else 1)
         return strength * (1 - apart / AGREE).clamp(min=0)
 
     def over_sources(self, losses: Tensor) -> Tensor:

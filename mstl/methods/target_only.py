@@ -5,23 +5,22 @@ from __future__ import annotations
 from torch import Tensor
 
 from mstl.data.batches import Batch
-from mstl.methods.base import Hyperparameters, Method
-from mstl.nn import TARGET, segmentation_loss
+from mstl.methods.base import Method
+from mstl.nn import TARGET
 
 
 class TargetOnly(Method):
-    r"""One U-Net on the labelled target images.
+    r"""One network on the labelled target images.
 
-    .. math:: \min_\theta \; \mathbb E_{T_l}\,\mathcal L_{seg}(f_\theta(x), y)
+    .. math:: \min_\theta \; \mathbb E_{T_l}\,\mathcal L(f_\theta(x), y)
     """
 
-    def __init__(self, hyper: Hyperparameters, sources: int, labelled: bool) -> None:
-        super().__init__(hyper, sources, labelled)
-        self.network = hyper.networks(1)[0]
+    def build(self) -> None:
+        self.network = self.new_networks(1)[0]
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        masks = batch.target.masks
-        return {"target": segmentation_loss(self.predict(batch.target.images[: len(masks)]), masks)}
+        y = batch.target.y
+        return {"target": self.problem.loss(self.predict(batch.target.x[: len(y)]), y)}
 
     def predict(self, images: Tensor) -> Tensor:
         return self.network(images, TARGET).logits

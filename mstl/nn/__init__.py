@@ -1,6 +1,7 @@
 """Networks and their losses. Every network ends in logits."""
 
 from mstl.nn.attention import LocalAttention, transferable_weights
+from mstl.nn.classifier import Classifier, Pooled
 from mstl.nn.discriminator import (
     FeatureBank,
     ImageDiscriminator,
@@ -9,27 +10,34 @@ from mstl.nn.discriminator import (
     domain_loss,
     importance_weights,
 )
+from mstl.nn.encoders import extractor, predictor
 from mstl.nn.fusion import Fusion
+from mstl.nn.lenet import LeNet
 from mstl.nn.losses import segmentation_loss, soft_dice
+from mstl.nn.mlp import MLP
 from mstl.nn.resnet import ResNetEncoder
 from mstl.nn.reverse import ramp, reverse_gradient
 from mstl.nn.subnetworks import Representation, SubNetwork, SubNetworkOutput, SubNetworks, first
 from mstl.nn.unet import SOURCE, TARGET, Decoder, Encoder, Layers, Predictor, check_size
 
-ENCODERS = (Encoder, ResNetEncoder)
+ENCODERS = (Encoder, ResNetEncoder, LeNet, MLP, Pooled)
 
 __all__ = [
     "ENCODERS",
+    "MLP",
     "SOURCE",
     "TARGET",
+    "Classifier",
     "Decoder",
     "Encoder",
     "FeatureBank",
     "Fusion",
     "ImageDiscriminator",
     "Layers",
+    "LeNet",
     "LocalAttention",
     "LocationDiscriminator",
+    "Pooled",
     "Predictor",
     "Representation",
     "ResNetEncoder",
@@ -39,8 +47,10 @@ __all__ = [
     "check_size",
     "domain_accuracy",
     "domain_loss",
+    "extractor",
     "first",
     "importance_weights",
+    "predictor",
     "ramp",
     "reverse_gradient",
     "segmentation_loss",

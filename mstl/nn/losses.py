@@ -26,7 +26,7 @@ def soft_dice(logits: Tensor, masks: Tensor, smooth: float = 1.0) -> Tensor:
     return (2 * (p * y).sum(1) + smooth) / (p.sum(1) + y.sum(1) + smooth)
 
 
-def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
+def segmentation_loss(logits: Tensor, masks: Tensor, weights: Tensor | None = None) -> Tensor:
     """Binary cross-entropy over pixels plus the mean over images of 1 − soft Dice.
 
     .. math:: L_{seg} = \\mathrm{BCE}(\\text{logits}, y) + \\frac1n Σ_i (1 - \\mathrm{Dice}_i)
@@ -34,6 +34,7 @@ def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
     Args:
         logits: (n, 1, h, w).
         masks: (n, 1, h, w), values in [0, 1]; soft masks are allowed.
+        weights: of every image in both means, (n,); 1 by default.
 
     Returns:
         0-d, float32 at least also inside autocast; 0 for n = 0.
@@ -48,5 +49,7 @@ def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
     full = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if not full.numel():
         return full.sum()
-    cross_entropy = F.binary_cross_entropy_with_logits(full, masks.to(full.dtype))
-    return cross_entropy + (1 - soft_dice(full, masks)).mean()
+    by_pixel = None if weights is None else weights.view(-1, 1, 1, 1)
+    cross_entropy = F.binary_cross_entropy_with_logits(full, masks.to(full.dtype), by_pixel)
+    missed = 1 - soft_dice(full, masks)
+    return cross_entropy + (missed if weights is None else weights * missed).mean()

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mstl.nn.attention import LocalAttention, transferable_weights
-from mstl.nn.resnet import ResNetEncoder
-from mstl.nn.unet import SOURCE, TARGET, Encoder, Predictor
+from mstl.nn.encoders import choice, extractor, predictor
+from mstl.nn.unet import SOURCE, TARGET, Encoder
 from mstl.system.errors import InputError
 
 Maps = tuple[Tensor, ...]
@@ -36,8 +36,8 @@ class SubNetworkOutput(NamedTuple):
 
     Attributes:
         features, attended, maps: as in :class:`Representation`.
-        logits: mask logits (m, 1, h, w) of the sub-network's own predictor P_j, of the first m images: all of
-            them, or as many as were asked for.
+        logits: of the sub-network's own predictor P_j, (m, 1, h, w) of masks or (m, K, 1, 1) of classes, of
+            the first m images: all of them, or as many as were asked for.
     """
 
     features: Tensor
@@ -64,22 +64,25 @@ class SubNetwork(nn.Module):
 
     Args:
         encoder: F_j, from images and domain to maps, with ``channels`` and ``stride`` (:class:`Encoder`,
-            :class:`ResNetEncoder`).
+            :class:`ResNetEncoder`, :class:`Pooled`).
         attention: "both", "channel", "spatial", "none", or "transferable" (:func:`transferable_weights`).
         norm: normalisation of the decoder.
+        classes: number of classes, 0 for a mask.
 
     Shape: images (n, 3, h, w) → :class:`SubNetworkOutput`.
 
     Source: MSTL, arXiv 2305.19067, abstract; layers are our reconstruction.
     """
 
-    def __init__(self, encoder: nn.Module, attention: str = "both", norm: str = "group") -> None:
+    def __init__(
+        self, encoder: nn.Module, attention: str = "both", norm: str = "group", classes: int = 0
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.transferable = attention == "transferable"
         layers = "none" if self.transferable else attention
         self.attention = nn.ModuleList(LocalAttention(c, layers) for c in encoder.channels)
-        self.predictor = Predictor(encoder.channels, norm)
+        self.predictor = predictor(encoder, classes, norm)
         self.by_image = norm not in ("batch", "domain")  # an image's features do not depend on the others
 
     @property
@@ -109,7 +112,7 @@ class SubNetwork(nn.Module):
         """
         seen = self.represent(images, domain, judge)
         if read == 0:
-            return SubNetworkOutput(*seen, images.new_empty(0, 1, *images.shape[-2:]))
+            return SubNetworkOutput(*seen, images.new_empty(0))
         return SubNetworkOutput(*seen, self.predictor(first(seen.attended, read), domain))
 
     def pair(
@@ -146,7 +149,7 @@ class SubNetwork(nn.Module):
 
     @torch.no_grad()
     def all_logits(self, seen: SubNetworkOutput) -> Tensor:
-        """Logits (n, 1, h, w) of an output's images: those that it holds and, decoded now, the others."""
+        """Logits (n, c, h, w) of an output's images: those that it holds and, decoded now, the others."""
         read = len(seen.logits)
         if read == len(seen.features):
             return seen.logits
@@ -171,11 +174,16 @@ class SubNetworks(nn.ModuleList):
         width, depth, norm: of the U-Net encoder and of every decoder; ``depth`` None is 4 levels for the
             U-Net and 5 for a ResNet.
         attention: of every :class:`SubNetwork`.
-        encoder: "unet" or the name of a ResNet ("resnet18", "resnet34", "resnet50").
+        encoder: "unet", "lenet", "mlp", the name of a ResNet, or "auto" (:func:`mstl.nn.encoders.choice`).
         weights: pre-trained weights of the ResNet, None or "DEFAULT".
+        hidden: units of the layers of an MLP.
         stem: levels of the U-Net encoder, from the finest, that all sub-networks share.
+        shape: (channels, height, width) of an input.
+        classes: number of classes, 0 for masks.
+        pooled: for classes, whether an encoder ends in one place, where domains are compared, or leaves the
+            pooling to the head, so that attention acts before it.
 
-    Shape: images (n, 3, h, w) → tuple of J :class:`SubNetworkOutput`. One tensor through all sub-networks is
+    Shape: images (n, c, h, w) → tuple of J :class:`SubNetworkOutput`. One tensor through all sub-networks is
     what the multi-source domain independent strategy asks for on the target.
     """
 
@@ -189,24 +197,26 @@ class SubNetworks(nn.ModuleList):
         attention: str = "both",
         encoder: str = "unet",
         weights: str | None = None,
+        hidden: tuple[int, ...] = (1000, 500, 100),
         stem: int = 0,
+        shape: tuple[int, int, int] = (3, 0, 0),
+        classes: int = 0,
+        pooled: bool = True,
     ) -> None:
         if sources < 1:
             raise InputError(f"the number of sources must be at least 1; got {sources}")
-        if encoder == "unet" and weights is not None:
-            raise InputError("pre-trained weights exist for ResNet encoders only; set weights=None")
-
-        def extractor() -> nn.Module:
-            if encoder == "unet":
-                return Encoder(width, depth or 4, norm)
-            return ResNetEncoder(encoder, weights, depth or 5, None if weights else norm)
-
-        if stem and (encoder != "unet" or not 0 <= stem <= (depth or 4)):
+        if stem and (choice(encoder, shape, classes) != "unet" or not 0 <= stem <= (depth or 4)):
             raise InputError(f"stem={stem} must be 0 to {depth or 4}, and needs the U-Net encoder")
-        super().__init__(SubNetwork(extractor(), attention, norm) for _ in range(sources))
+
+        def member() -> SubNetwork:
+            options = {"width": width, "depth": depth, "norm": norm, "weights": weights, "hidden": hidden}
+            own = extractor(encoder, shape, classes, **options, pooled=pooled)
+            return SubNetwork(own, attention, norm, classes)
+
+        super().__init__(member() for _ in range(sources))
         for network in list(self)[1:]:
             for level in range(stem):
-                network.encoder.levels[level] = self[0].encoder.levels[level]
+                _unet(network).levels[level] = _unet(self[0]).levels[level]
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -220,3 +230,7 @@ class SubNetworks(nn.ModuleList):
 
     def forward(self, images: Tensor, domain: int | None = None) -> tuple[SubNetworkOutput, ...]:
         return tuple(network(images, domain) for network in self)
+
+
+def _unet(network: SubNetwork) -> Encoder:
+    return next(module for module in network.encoder.modules() if isinstance(module, Encoder))

@@ -139,6 +139,10 @@ class Encoder(nn.Module):
             for inputs, outputs in pairwise((in_channels, *self.channels))
         )
 
+    def pooling(self) -> tuple[nn.Module, int]:
+        """The mean over places, and the channels it has: what makes a classifier's encoder of this one."""
+        return nn.AdaptiveAvgPool2d(1), self.channels[-1]
+
     def forward(self, images: Tensor, domain: int | None = None) -> tuple[Tensor, ...]:
         check_size(images.shape[-2:], self.stride)
         features: list[Tensor] = []

@@ -225,6 +225,17 @@ class TrainConfig:
         )
 
     @property
+    def problem(self) -> str:
+        """What is predicted, "segmentation" or "classification": the data decide.
+
+        Raises:
+            InputError: unknown data.
+        """
+        from mstl.data.catalogue import problem_of
+
+        return problem_of(self.data)
+
+    @property
     def folder(self) -> Path:
         """``<out>/<data>/<setting>/<variant>/labels-<n>/seed-<s>``."""
         path = path_of("out", self.out) / self.data / self.setting / self.variant

@@ -17,6 +17,7 @@ from mstl.data.readers.listing import enumerated, existing_folder, files_by_stem
 from mstl.data.readers.pixels import lying, read_picture
 from mstl.data.store import REMARKS
 from mstl.methods.base import Method
+from mstl.problems import Classification, Problem, Segmentation
 from mstl.run.checkpoint import check_finite, fitting, load_checkpoint
 from mstl.run.config import TrainConfig
 from mstl.run.device import find_device
@@ -82,8 +83,16 @@ def _built(found: dict[str, Any]) -> Method:
         sources=len(found["sources"]),
         labelled=settings["labels"] > 0 or methods.find(settings["method"]).all_labels,
         overrides=settings["overrides"],
+        problem=problem_of(found),
         width=settings["width"],
     )
+
+
+def problem_of(found: dict[str, Any]) -> Problem:
+    """The problem of the run that a manifest describes."""
+    if not found.get("classes"):
+        return Segmentation()
+    return Classification(tuple(found["classes"]), tuple(found["shape"]))
 
 
 def _weights(state: dict[str, Any], path: Path) -> dict[str, Tensor]:
@@ -121,8 +130,13 @@ def predict_folder(run: str, images: str, out: str, device: str = "cpu") -> list
     if to.resolve() == place.resolve():
         raise InputError(f"out={out} is the folder of the images, which masks would replace; name another")
     check_writable("out", to)
+    found = read_manifest(folder)
+    if found.get("classes"):
+        raise InputError(
+            f"{run} tells classes, of which there is no mask; use load_method(run).predict in Python"
+        )
     method = load_method(folder, device)
-    size = tuple(read_manifest(folder)["settings"]["size"])
+    size = tuple(found["settings"]["size"])
     written, dim = [], []
     for stem, file in progress(sorted(files.items()), len(files), "segmenting"):
         picture = read_picture(file, size)

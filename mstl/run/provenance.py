@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(__file__).parents[1]
 # What can change a run's numbers; everything else draws, reads or describes them.
-DECIDES = ("data/", "measures/", "methods/", "nn/", "run/", "problems.py")
+DECIDES = ("data/", "measures/", "methods/", "nn/", "problems/", "run/")
 # Of the code that reads data only this can change a run: the rest shows in the fingerprint of the task.
 DATA_IN_TRAINING = ("data/augment.py", "data/batches.py", "data/task.py")
 

@@ -24,13 +24,14 @@ from mstl.data.task import Task
 from mstl.measures.attention import attention_entropy, scores, watched
 from mstl.measures.probe import probe_accuracy
 from mstl.nn import SOURCE, ramp
+from mstl.nn.outputs import probabilities
 from mstl.run import provenance
 from mstl.run.averaged import AveragedWeights
 from mstl.run.checkpoint import check_finite, fitting, load_checkpoint, not_finite, save_checkpoint
 from mstl.run.config import TrainConfig
 from mstl.run.device import find_device
 from mstl.run.distributed import Team, launch
-from mstl.run.evaluate import predict_domain, score_table
+from mstl.run.evaluate import predict_domain
 from mstl.run.log import ADVICE, LossRecord
 from mstl.run.precision import choose
 from mstl.system.errors import InputError
@@ -76,13 +77,14 @@ def train(
         Interrupted: SIGINT or SIGTERM came while training; the checkpoint is written.
     """
     folder = config.folder
-    methods.check(config.method, config.labels > 0)
     kind = methods.find(config.method)
     # What would stop the run later stops it before any data is read.
+    methods.check(config.method, config.labels > 0, config.problem)
     _check_network(config)
     find_device(config.device)
     check_writable("out", folder)
     task = config.task() if task is None else task
+    _check_network(config, task)
     identity = {
         "settings": config.settings(),
         "data_fingerprint": task.fingerprint(),
@@ -102,11 +104,15 @@ def train(
     return folder
 
 
-def _check_network(config: TrainConfig) -> None:
-    """Refuse hyper-parameters of which no network can be made, without memory for one."""
+def _check_network(config: TrainConfig, task: Task | None = None) -> None:
+    """Refuse hyper-parameters of which no network can be made, without memory for one.
+
+    How large an input is, and how many classes there are, the data alone can tell.
+    """
     hyper = methods.configured(config.method, config.overrides, width=config.profiled("width"))
-    with torch.device("meta"):
-        replace(hyper, pretrained=False).networks(1)
+    if task is not None or config.problem == "segmentation":
+        with torch.device("meta"):
+            replace(hyper, pretrained=False).networks(1, task and task.problem)
 
 
 def _run(
@@ -182,6 +188,7 @@ class Trainer:
             sources=len(task.sources),
             labelled=self.task.labelled is not None,
             overrides=config.overrides,
+            problem=self.task.problem,
             width=config.profiled("width"),
         )
         # On a CPU bfloat16 with channels first is fastest (benchmarks/bench_layout.py); GPUs want them last.
@@ -321,7 +328,8 @@ class Trainer:
         tables = []
         for split in ("validation", "test"):
             domain = getattr(self.task, split)
-            table = score_table(predict_domain(self.predict, domain, self.fabric.device), domain)
+            logits = predict_domain(self.predict, domain, self.fabric.device)
+            table = self.task.problem.table(logits, domain)
             table.insert(0, "split", split)
             tables.append(table)
         with replacing(folder / "images.csv") as temporary:
@@ -341,6 +349,8 @@ class Trainer:
             "peak_memory_gib": memory,
             "sources": [source.name for source in self.task.sources],
         }
+        if self.task.problem.classes:
+            manifest |= {"classes": self.task.problem.classes, "shape": self.task.problem.shape}
         # From here on the run counts, whatever becomes of what only describes it.
         pending = {name: {} for name in PROBED}
         write_json(folder / "manifest.json", manifest | pending | {"pending": sorted(pending)})
@@ -409,14 +419,14 @@ class Trainer:
 
     def _taught(self, batch: Batch) -> Batch:
         """The batch with what the averaged weights predict on unlabelled images, where there is a teacher."""
-        if self.teacher == 0 or len(batch.target.masks) == len(batch.target.images):
+        if self.teacher == 0 or len(batch.target.y) == len(batch.target.x):
             return batch
         taught: dict[int, TargetBatch] = {}
         with torch.no_grad(), self.averaged.teaching() as teacher:
             for target in batch.targets:  # synchronised, the same object J times
                 if id(target) not in taught:
                     logits = teacher.predict(target.plain[target.unlabelled])
-                    taught[id(target)] = replace(target, taught=logits.float().sigmoid())
+                    taught[id(target)] = replace(target, taught=probabilities(logits))
         return replace(batch, targets=tuple(taught[id(target)] for target in batch.targets))
 
     def _consistency(self, batch: Batch, losses: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -431,11 +441,8 @@ class Trainer:
             return {}
         distance = losses.get("consistency")
         if distance is None:
-            distance = (
-                (self.model.predict(target.images[target.unlabelled]).float().sigmoid() - target.taught)
-                .square()
-                .mean()
-            )
+            predicted = probabilities(self.model.predict(target.x[target.unlabelled]))
+            distance = (predicted - target.taught).square().mean()
         return {"consistency": self.teacher * ramp(self.progress) * distance}
 
     def _log_line(self) -> dict[str, Any]:

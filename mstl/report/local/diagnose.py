@@ -22,10 +22,11 @@ from mstl.measures.attention import Watched, attention_entropy, best_auc, object
 from mstl.measures.probe import probe_accuracy
 from mstl.methods.base import Method
 from mstl.nn import SOURCE
+from mstl.problems import Segmentation
 from mstl.report.results import RUN_KEYS
 from mstl.run import provenance
 from mstl.run.config import TrainConfig
-from mstl.run.evaluate import predict_domain, score_table
+from mstl.run.evaluate import predict_domain
 from mstl.run.inference import load_method
 from mstl.run.snapshots import FILE as SNAPSHOTS
 from mstl.run.snapshots import load_arrays
@@ -162,7 +163,7 @@ def head_scores(run: Run) -> pd.DataFrame:
         logits |= dict(zip(run.names, heads.unbind(1), strict=True))
     rows = []
     for name, predicted in logits.items():
-        table = score_table(predicted, test)
+        table = Segmentation().table(predicted, test)
         recalls = [column for column in table if column.startswith("recall_")]
         rows.append({"predictor": name} | table[["dice", *recalls]].mean().to_dict())
     return _with_key(rows, run)
@@ -270,7 +271,7 @@ def cases(run: Run, count: int = 4) -> dict[str, np.ndarray]:
     """The ``count`` test images with the largest Dice and those with the smallest, best first."""
     test = run.task.test
     logits = predict_domain(run.method.predict, test)
-    table = score_table(logits, test)
+    table = Segmentation().table(logits, test)
     ranking = table["dice"].sort_values(ascending=False, kind="stable").index.to_numpy()
     chosen = np.concatenate((ranking[:count], ranking[-count:]))
     return {

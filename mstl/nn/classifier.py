@@ -1,0 +1,55 @@
+"""Networks for classes: what pools an encoder's map to one place, and the head that reads it."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class Pooled(nn.Module):
+    """An encoder for classes: its coarsest map and, of one place, what pooling leaves of it.
+
+    So ``maps[-1]`` is always what domains are compared in. Finer maps, which a decoder would read, are left
+    out.
+
+    Args:
+        encoder: from images and domain to maps, with ``channels``, ``stride`` and ``pooling()``.
+        pooled: also pool; without it the map alone is returned, for attention that acts before the pooling.
+
+    Shape: images (n, c, h, w) → maps (n, k, h', w') and, pooled, (n, d, 1, 1).
+    """
+
+    def __init__(self, encoder: nn.Module, pooled: bool = True) -> None:
+        super().__init__()
+        self.encoder = encoder
+        pool, width = encoder.pooling() if pooled else (None, 0)
+        self.pool = pool
+        self.channels = (encoder.channels[-1], *([width] if pool is not None else []))
+        self.stride = encoder.stride
+
+    def pooling(self) -> tuple[nn.Module | None, int]:
+        """What a head has to do before it reads the last map, and the channels it then has."""
+        return (None, self.channels[-1]) if self.pool is not None else self.encoder.pooling()
+
+    def forward(self, images: Tensor, domain: int | None = None) -> tuple[Tensor, ...]:
+        coarsest = self.encoder(images, domain)[-1]
+        return (coarsest,) if self.pool is None else (coarsest, self.pool(coarsest))
+
+
+class Classifier(nn.Module):
+    """Linear head of K classes on the last of several maps, which it pools if the encoder has not.
+
+    Args:
+        encoder: a :class:`Pooled` encoder.
+        classes: K.
+
+    Shape: tuple of maps, the last (n, k, h', w') → logits (n, K, 1, 1).
+    """
+
+    def __init__(self, encoder: Pooled, classes: int) -> None:
+        super().__init__()
+        pool, width = encoder.pooling()
+        self.pool = nn.Identity() if pool is None else pool
+        self.head = nn.Conv2d(width, classes, 1)
+
+    def forward(self, features: tuple[Tensor, ...], domain: int | None = None) -> Tensor:
+        return self.head(self.pool(features[-1]))
