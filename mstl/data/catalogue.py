@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mstl.data import store
+from mstl.data.collections import COLLECTIONS
 from mstl.data.domain import Domain
 from mstl.data.readers import carparts, carvana, download, folder, studio
 from mstl.data.readers.listing import Listing, existing_folder
@@ -85,8 +86,8 @@ def load_chimeras(
 
 def check_data(data: str) -> None:
     """An InputError unless ``data`` is a known name."""
-    if data not in DATA:
-        raise InputError(f"unknown data {data!r}; choose from {', '.join(DATA)}")
+    if data not in DATA and data not in COLLECTIONS:
+        raise InputError(f"unknown data {data!r}; choose from {', '.join((*DATA, *COLLECTIONS))}")
 
 
 def problem_of(data: str) -> str:
@@ -96,7 +97,7 @@ def problem_of(data: str) -> str:
         InputError: unknown data.
     """
     check_data(data)
-    return "segmentation"
+    return "classification" if data in COLLECTIONS else "segmentation"
 
 
 def _path(data_dir: str | Path | None) -> Path | None:

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from mstl.data.catalogue import check_data, load, load_chimeras
+from mstl.data.collections import COLLECTIONS
 from mstl.data.domain import Domain
 from mstl.data.readers.studio import CHIMERAS
 from mstl.data.recipes import regions as car
+from mstl.data.recipes.domains import collected_task
 from mstl.data.recipes.leaks import check_groups
 from mstl.data.recipes.own import own_domains
 from mstl.data.recipes.spoil import left_out, spoiled
@@ -249,6 +251,11 @@ def local_task(
             training images, or as `load`.
     """
     check_data(data)
+    if data in COLLECTIONS:
+        if extra:
+            raise InputError(f"extra={extra!r}: sources are added to recipes of images with masks alone")
+        names = (without,) if isinstance(without, str) and without else tuple(without)
+        return collected_task(data, recipe, sources, labels, seed, size, data_dir, cache_dir, names)
     if recipe not in RECIPES:
         raise InputError(f"unknown recipe {recipe!r}; choose from {', '.join(RECIPES)}")
     number = RECIPES[recipe].number(recipe, data, sources)

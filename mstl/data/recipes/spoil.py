@@ -59,21 +59,21 @@ def spoiled(sources: tuple[Domain, ...], extra: str, seed: int) -> tuple[Domain,
     return (*sources, *(EXTRA[name](sources[0], seed) for name in names))
 
 
-def left_out(sources: tuple[Domain, ...], without: str | Sequence[str]) -> tuple[Domain, ...]:
-    """``sources`` less those that ``without`` names, one or several.
+def left_out(sources: tuple, without: str | Sequence[str]) -> tuple:
+    """``sources``, domains or their names, less those that ``without`` names, one or several.
 
     Raises:
         InputError: a name that no source has, or no source left.
     """
     names = (without,) if isinstance(without, str) and without else tuple(without)
-    known = [source.name for source in sources]
+    known = [getattr(source, "name", source) for source in sources]
     for name in names:
         if name not in known:
             raise InputError(
                 f"without: no source is called {name!r}; there are {', '.join(known)} "
                 "(commas separate several names)"
             )
-    kept = tuple(source for source in sources if source.name not in names)
+    kept = tuple(source for source, name in zip(sources, known, strict=True) if name not in names)
     if not kept:
         raise InputError(f"without={','.join(names)!r} leaves no source; leave one in at least")
     return kept

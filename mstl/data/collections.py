@@ -1,0 +1,53 @@
+"""Data that come as several domains of the same classes, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from mstl.data.augment import Augment
+from mstl.data.domain import Domain
+from mstl.data.readers import features
+
+
+class Parts(NamedTuple):
+    """One domain as it is brought.
+
+    Attributes:
+        train: what may be trained on, or all there is.
+        test: where the data bring a split of their own; else None.
+    """
+
+    train: Domain
+    test: Domain | None = None
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A set of domains.
+
+    Attributes:
+        names: the domains there are in a folder, in order.
+        read: a domain from its name, the folder, the cache folder and the working size.
+        size: height and width of all images, whatever size is asked for; None where they are as asked for.
+        augment: how far images may be varied and keep their class.
+        embedded: whether it needs no folder.
+    """
+
+    names: Callable[[Path | None], tuple[str, ...]]
+    read: Callable[[str, Path | None, Path, tuple[int, int]], Parts]
+    size: tuple[int, int] | None = None
+    augment: Augment = field(default_factory=Augment.none)
+    embedded: bool = False
+
+
+COLLECTIONS: dict[str, Collection] = {
+    "amazon": Collection(
+        features.amazon_names, lambda name, place, *_: Parts(*features.amazon(name, place)), (1, 1)
+    ),
+    "surf": Collection(
+        features.surf_names, lambda name, place, *_: Parts(features.surf(name, place)), (1, 1)
+    ),
+}

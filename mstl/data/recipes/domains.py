@@ -1,0 +1,191 @@
+"""Domains of the same classes: one is the target, the others are the sources."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from mstl.data.augment import Augment
+from mstl.data.chance import chance, shuffled
+from mstl.data.collections import COLLECTIONS, Parts
+from mstl.data.domain import Domain
+from mstl.data.recipes.spoil import left_out
+from mstl.data.splits import TEST_SHARE, VALIDATION_SHARE, image_names
+from mstl.data.task import Task
+from mstl.problems import Classification
+from mstl.system.cache import cache_folder
+from mstl.system.errors import InputError
+
+RECIPE = re.compile(r"(?:(?P<source>.+)-)?to-(?P<target>.+)")
+
+
+def collected_task(
+    data: str,
+    recipe: str,
+    sources: int = 0,
+    labels: int = 0,
+    seed: int = 0,
+    size: tuple[int, int] = (64, 96),
+    data_dir: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    without: tuple[str, ...] = (),
+) -> Task:
+    """A task of a collection of domains: recipe ``to-<target>``, or ``<source>-to-<target>``.
+
+    Sources are the training parts of all other domains, in order; of ``<source>-to-<target>`` that one.
+
+    Args:
+        data: a key of `COLLECTIONS`.
+        recipe: as above.
+        sources: the first J of them; 0 is all.
+        labels, seed: as `class_task`.
+        size: height and width of images, where the data leave that open.
+        data_dir: the folder of the domains.
+        cache_dir: as in `load`.
+        without: sources to leave out.
+
+    Raises:
+        InputError: no such recipe or domain, or as `class_task`.
+    """
+    collection, place = COLLECTIONS[data], Path(data_dir) if data_dir else None
+    known = collection.names(place)
+    found = RECIPE.fullmatch(recipe)
+    if not found:
+        raise InputError(
+            f"recipe {recipe!r} does not exist for data {data!r}; choose to-<target> or <source>-to-<target> "
+            f"of {', '.join(known)}"
+        )
+    target, named = found["target"], found["source"]
+    chosen = [named] if named else [name for name in known if name != target]
+    if target in chosen:
+        raise InputError(f"recipe {recipe!r}: {target} cannot be its own source; name another one")
+    if not 0 <= sources <= len(chosen):
+        raise InputError(f"recipe {recipe!r} of data {data!r} has {len(chosen)} sources; got {sources}")
+    chosen = chosen[: sources or None]
+
+    def read(name: str) -> Parts:
+        return collection.read(name, place, cache_folder(cache_dir), collection.size or size)
+
+    kept = left_out(tuple(chosen), without)
+    return class_task(
+        {name: read(name).train for name in kept},
+        read(target),
+        labels=labels,
+        seed=seed,
+        name=f"{data}/{recipe}",
+        augment=collection.augment,
+    )
+
+
+def class_task(
+    sources: Mapping[str, Domain],
+    target: Domain | Parts,
+    labels: int = 0,
+    seed: int = 0,
+    name: str = "classes/own",
+    augment: Augment | None = None,
+) -> Task:
+    """A task on classes from domains that are at hand.
+
+    Where the target brings a test part, an eighth of its training groups is for validation. Else a quarter of
+    its groups is for the test and an eighth for validation. Labelled images are spread evenly over classes,
+    and those of ``labels = 4`` are among those of 8.
+
+    Args:
+        sources: for each name a domain; their order is kept.
+        target: a domain, or its training and test part.
+        labels: labelled target images: 0, or from the number of classes to all training images.
+        seed: of the split.
+        name: of the task.
+        augment: how far images may be varied and keep their class; by default not at all.
+
+    Raises:
+        InputError: no source, domains of other classes or other widths, a class that the target has and no
+            source knows, too few groups, or labels fewer than classes or more than training images.
+    """
+    if not sources:
+        raise InputError("a task needs at least one source; got none")
+    made = tuple(replace(domain, name=key) for key, domain in sources.items())
+    train, test = target if isinstance(target, Parts) else (target, None)
+    problem = Classification(train.classes, (train.images.shape[1], *train.size))
+    for domain in (*made, train, *([] if test is None else [test])):
+        problem.check(domain)
+        if domain.images.shape[1] != problem.shape[0]:
+            raise InputError(
+                f"domain {domain.name!r} has {domain.images.shape[1]} features and the target "
+                f"{problem.shape[0]}; features must be the same in all domains"
+            )
+    _check_known(made, train if test is None else train.join(test, train.name))
+    split = split_classes(train, labels, seed, tested=test is None)
+    parts = {key: train.select(rows, key) if len(rows) else None for key, rows in split.items()}
+    if test is not None:
+        parts["test"] = replace(test, name="test")
+    return Task(name, made, **parts, problem=problem, augment=augment or Augment.none())
+
+
+def split_classes(domain: Domain, labels: int, seed: int, tested: bool) -> dict[str, np.ndarray]:
+    """Rows of a target by part: ``labelled``, ``unlabelled``, ``validation`` and, if ``tested``, ``test``.
+
+    Raises:
+        InputError: as `class_task`.
+    """
+    groups = shuffled(set(domain.groups.tolist()), seed, "cars")
+    n_test = max(1, round(TEST_SHARE * len(groups))) if tested else 0
+    n_validation = max(1, round(VALIDATION_SHARE * len(groups)))
+    if len(groups) < n_test + n_validation + 1:
+        raise InputError(
+            f"domain {domain.name!r} has {len(groups)} groups of images; training, validation and test need "
+            "one each at least: use more data"
+        )
+    part = dict.fromkeys(groups[:n_test], "test")
+    part |= dict.fromkeys(groups[n_test : n_test + n_validation], "validation")
+    of_row = np.array([part.get(group, "training") for group in domain.groups.tolist()])
+    order = spread(domain, np.flatnonzero(of_row == "training"), seed)
+    check_labels(labels, len(order), domain.classes)
+    rows = {
+        "labelled": np.array(order[:labels], dtype=np.int64),
+        "unlabelled": np.array(sorted(order[labels:]), dtype=np.int64),
+        "validation": np.flatnonzero(of_row == "validation"),
+    }
+    return rows | ({"test": np.flatnonzero(of_row == "test")} if tested else {})
+
+
+def spread(domain: Domain, rows: np.ndarray, seed: int) -> list[int]:
+    """``rows`` in an order whose beginning is spread evenly over classes, whatever its length."""
+    names, labels = image_names(domain), domain.labels.tolist()
+    turns: dict[int, list[int]] = {}
+    for row in sorted(rows.tolist(), key=lambda row: chance(seed, "image", names[row])):
+        turns.setdefault(labels[row], []).append(row)
+    classes = shuffled(map(str, turns), seed, "classes")
+    ranked = ((turn, place, row) for place, k in enumerate(classes) for turn, row in enumerate(turns[int(k)]))
+    return [row for _, _, row in sorted(ranked)]
+
+
+def check_labels(labels: int, images: int, classes: tuple[str, ...]) -> None:
+    """Raises:
+    InputError: labelled images are fewer than classes, but not 0, or more than training images.
+    """
+    if not 0 <= labels <= images:
+        raise InputError(
+            f"labels = {labels}, but the target has {images} training images; choose 0 to {images}"
+        )
+    if 0 < labels < len(classes):
+        raise InputError(
+            f"labels = {labels} are fewer than the {len(classes)} classes, of which some would have no "
+            f"example; choose 0, or {len(classes)} and more"
+        )
+
+
+def _check_known(sources: tuple[Domain, ...], target: Domain) -> None:
+    """Refuse a class that the target has and no source knows: nobody could teach it."""
+    taught = set().union(*(set(source.labels.tolist()) for source in sources))
+    unknown = [target.classes[k] for k in sorted(set(target.labels.tolist()) - taught)]
+    if unknown:
+        raise InputError(
+            f"the target has images of {', '.join(unknown)}, of which no source has any; leave these out, or "
+            "add a source that knows them"
+        )
