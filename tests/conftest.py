@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from mstl.data.augment import Augment
 from mstl.data.domain import Domain
 from mstl.data.task import Task
+from mstl.problems import Classification
 
 # pytest --trust FOLDER; a server of the tests' own; no other network
 pytest_plugins = ("trust_report", "local_https", "offline")
@@ -51,6 +53,43 @@ def toy_task(
         unlabelled=blobs("unlabelled", 12, size, seed=101),
         validation=blobs("validation", 6, size, seed=102),
         test=blobs("test", 10, size, seed=103),
+    )
+
+
+def textures(name: str, n: int, shape: tuple[int, int, int], classes: tuple[str, ...], seed: int) -> Domain:
+    """One texture a class, the same in every domain, under noise; every image is a group of its own."""
+    k = len(classes)
+    generator = np.random.default_rng(seed)
+    pattern = np.random.default_rng(7).integers(0, 3, (k, *shape))
+    labels = np.arange(n) % k
+    counts = (40 if shape[1:] != (1, 1) else 1) * (pattern[labels] + generator.integers(0, 3, (n, *shape)))
+    return Domain(
+        name,
+        torch.from_numpy(counts.astype(np.uint8)),
+        None,
+        np.array([f"{name}-{i}" for i in range(n)]),
+        np.zeros(n, dtype=np.int64),
+        labels=torch.from_numpy(labels.astype(np.uint8)),
+        classes=classes,
+    )
+
+
+def toy_classes(shape=(3, 28, 28), classes: int = 3, sources: int = 3, labels: int = 6) -> Task:
+    """A task of `textures`, images or vectors (d, 1, 1), whose sources have unequal numbers of images."""
+    names = ("NA", *"bcdefghij")[:classes]  # pandas alone would take the first for a missing one
+
+    def domain(name: str, n: int, seed: int) -> Domain:
+        return textures(name, n, shape, names, seed)
+
+    return Task(
+        name="toy/textures",
+        sources=tuple(domain(f"source {j}", 10 + 3 * j, j) for j in range(sources)),
+        labelled=domain("labelled", labels, 100) if labels else None,
+        unlabelled=domain("unlabelled", 12, 101),
+        validation=domain("validation", 7, 102),
+        test=domain("test", 10, 103),
+        problem=Classification(names, shape),
+        augment=Augment.none(),
     )
 
 

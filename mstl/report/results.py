@@ -16,18 +16,15 @@ from mstl.methods.catalogue import described
 from mstl.report import tables
 from mstl.report.bootstrap import Interval, on_shared_seeds, paired_difference, two_way_bootstrap
 from mstl.report.comparisons import COMPARISON, check_one, comparisons, listed
+from mstl.report.scores import BESIDES, score
 from mstl.run.names import Setting, Variant
 from mstl.system.errors import InputError
 from mstl.system.files import check_writable, path_of, replacing
 from mstl.system.progress import progress
 from mstl.system.tables import read_csv, to_cells
 
-# Columns besides the keys that every table of this name has.
-COLUMNS = {
-    "runs": ("dice", "iou", "seconds"),
-    "images": ("car", "dice", "iou"),
-    "cars": ("car", "dice", "iou"),
-}
+# Columns besides keys and scores that every table of this name has.
+COLUMNS = {"runs": ("seconds",), "images": ("car",), "cars": ("car",)}
 COLUMNS |= {"curves": ("step", "progress", "seconds")}
 # Names that may look like numbers: 12e4567 is a commit.
 TEXT = dict.fromkeys(("commit", "data_fingerprint"), str)
@@ -37,9 +34,10 @@ RUN_KEYS = ["data", "recipe", "sources", "method", "labels", "seed", "profile"]
 def collect(runs: str = "runs", out: str = "results", wanted: Collection[str] | None = None) -> list[Path]:
     """Gather the finished runs below ``runs`` into ``<out>/<data>/{runs,images,curves}.csv``.
 
-    * ``runs.csv``: one row a run, its scores and where they came from, and what its recipe and method are put
-      together from (`name_columns`).
-    * ``images.csv``: one row a run and test image, with the recall of each part.
+    * ``runs.csv``: one row a run, its scores (`mean_scores`) and where they came from, and what its recipe
+      and method are put together from (`name_columns`).
+    * ``images.csv``: one row a run and test image: Dice, IoU and the recall of each part, or of classes the
+      true one and whether it was predicted.
     * ``curves.csv``: one row a run and log point.
 
     Runs without a manifest are unfinished and left out; the count is printed.
@@ -80,7 +78,7 @@ def collect_compact(
 
     * ``runs.csv``: as of `collect`, each with a number ``run``.
     * ``cars.csv``: one row a run and test car: the means over the car's images of Dice, IoU and the recall of
-      each part (of those images that show it).
+      each part (of those images that show it), or of accuracy.
     * ``curves.csv``: one row a run and log point.
 
     The last two name a run by its number; `load` puts the keys back.
@@ -115,8 +113,8 @@ def collect_compact(
 
 
 def car_means(images: pd.DataFrame) -> pd.DataFrame:
-    """One row a car: number of images, and the means over them of Dice, IoU and part recall."""
-    scores = [c for c in images if c in ("dice", "iou") or c.startswith("recall_")]
+    """One row a car: number of images, and the means of Dice, IoU and part recall, or of accuracy."""
+    scores = [c for c in images if c in ("dice", "iou", "accuracy") or c.startswith("recall_")]
     groups = images.groupby("car", sort=True)
     means = groups[scores].mean()
     means.insert(0, "images", groups.size())
@@ -170,8 +168,11 @@ def _read_table(path: Path) -> pd.DataFrame:
     table = tables.read(path, (), again, lambda text: read_csv(text, dtype=TEXT))
     keys = ["run"] if "run" in table and path.stem != "runs" else RUN_KEYS
     needed = [*keys, *COLUMNS.get(path.stem, ())]
+    if path.stem in ("runs", "images", "cars"):
+        needed += [score(table), *BESIDES[score(table)]]
     tables.check_columns(path, table, needed, again)
-    numbers = [c for c in needed if c in ("run", "seed", "labels", "dice", "iou", "step", "seconds")]
+    numbers = ("run", "seed", "labels", "step", "seconds", "dice", "iou", "accuracy")
+    numbers = [c for c in needed if c in numbers]
     holes = [c for c in keys if table[c].isna().any()]
     holes += [c for c in numbers if not pd.api.types.is_numeric_dtype(table[c])]
     if holes:
@@ -261,9 +262,7 @@ def _tidy(
     test = images[images["split"] == "test"]
     validation = images[images["split"] == "validation"]
     run = key | {
-        "dice": test["dice"].mean(),
-        "iou": test["iou"].mean(),
-        "validation_dice": validation["dice"].mean(),
+        **mean_scores(test, validation),
         "images": len(test),
         "cars": test["car"].nunique(),
         "domain_probe": pd.Series(manifest["domain_probe"], dtype=float).mean(),
@@ -279,9 +278,25 @@ def _tidy(
         "command": manifest["command"],
     }
     run |= name_columns(key["recipe"], key["method"])
-    kept = [c for c in test.columns if c in ("car", "view", "dice", "iou") or c.startswith("recall_")]
+    kept = ("car", "view", "class", "dice", "iou", "accuracy")
+    kept = [c for c in test.columns if c in kept or c.startswith("recall_")]
     test = test[kept].reset_index(drop=True)
     return run, test, curves
+
+
+def mean_scores(test: pd.DataFrame, validation: pd.DataFrame) -> dict[str, float]:
+    r"""Means over images: Dice, IoU and validation Dice; or accuracy, its macro mean and validation's.
+
+    .. math:: \text{macro accuracy} = \frac1K \sum_k \mathrm{mean}_{i: y_i = k} [\hat y_i = k]
+
+    over the K classes that the test images show: the mean of the classes' recalls, in which a rare class
+    weighs as much as a frequent one.
+    """
+    own = score(test)
+    besides = {name: test[name].mean() for name in BESIDES[own]}
+    if own == "accuracy":
+        besides["macro_accuracy"] = test.groupby("class")[own].mean().mean()
+    return {own: test[own].mean(), **besides, f"validation_{own}": validation[own].mean()}
 
 
 def name_columns(recipe: str, method: str) -> dict[str, Any]:

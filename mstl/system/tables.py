@@ -16,7 +16,7 @@ import pandas as pd
 
 from mstl.system.errors import InputError
 
-COLUMNS = ("car", "source", "removed", "predictor")  # of our tables that hold names from outside
+COLUMNS = ("car", "class", "predicted", "source", "removed", "predictor")  # that hold names from outside
 LONGEST = 255  # characters: what file systems allow
 # A cell can begin anew after ";", a tab or a line break where a spreadsheet takes those for separators.
 _BEFORE, _FORMULA = r"(^|[;\t\r\n])(\s*'*)", "([-=+@＝＋－＠])"
@@ -63,8 +63,8 @@ def from_cells(table: pd.DataFrame) -> pd.DataFrame:
 def read_csv(source: Path | str, **options: Any) -> pd.DataFrame:
     """A table of ours as it was before `to_cells`, from a file or its text; ``options`` are pandas'.
 
-    A car may be called NA, which pandas alone would take for a missing value, and no line end within a name
-    changes.
+    A car or a class may be called NA, which pandas alone would take for a missing value, and no line end
+    within a name changes.
     """
     text = source.read_bytes().decode("utf-8") if isinstance(source, Path) else source
     table = pd.read_csv(io.StringIO(text), **options)
