@@ -47,7 +47,7 @@ def parse(words: Iterable[str]) -> Options:
     """
     options = Options()
     _read(options, words)
-    data = options.axes.get("data", [sweep_file.EMBEDDED])
+    data = options.axes.get("data", [sweep_file.DATA])
     if options.data_dir and len(data) > 1:
         raise InputError(f"DATA_DIR is of one data set; write DATA_DIR_{str(data[0]).upper()}=folder")
     options.data_dirs |= {data[0]: options.data_dir} if options.data_dir else {}

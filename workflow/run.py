@@ -223,7 +223,7 @@ def report(progress: Progress, status: int, folder: Path) -> int:
 
 def make_book(options: Options, tasks: list[Task]) -> int:
     """Execute the pages that are stale and build the book; returns the exit status."""
-    data = str(options.axes.get("data", [sweep_file.EMBEDDED])[0])
+    data = str(options.axes.get("data", [sweep_file.DATA])[0])
     shown = next((task.jobs[0] for task in tasks if task.finished()), None)
     todo = pages.tasks_of(data, shown, options.timeout)
     folder = pages.EXECUTED / data / plan.TASKS

@@ -26,6 +26,8 @@ from typing import Any
 import yaml
 
 from mstl import methods
+from mstl.data.catalogue import EMBEDDED
+from mstl.data.recipes.domains import check_labels
 from mstl.run.config import PROFILES, TrainConfig
 from mstl.run.names import Variant
 from mstl.system.errors import InputError
@@ -34,7 +36,7 @@ FOLDER = Path("workflow/sweeps")
 TOP = ("profile", "seeds", "results", "notebook", "groups", "blocks")
 ENTRY = tuple(field.name for field in fields(Variant))
 AXES = tuple(field.name for field in fields(TrainConfig) if field.name not in ("profile", "data_dir", "out"))
-EMBEDDED = "studio"  # the data that needs no folder
+DATA = TrainConfig.data  # of a block that names none
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,8 @@ def read(
 
     Args:
         path: the YAML file.
-        data_dirs: data -> its folder, "" where it needs none. Runs on data other than studio without an entry
-            are left out; None leaves nothing out.
+        data_dirs: data -> its folder, "" where it needs none. Runs on data that is not embedded and has no
+            entry are left out; None leaves nothing out.
         out: folder of the runs; default ``runs-<profile>``, of the profile quick ``runs``.
         replaced: values, of `AXES` and the profile, that take the place of those of every block.
 
@@ -109,13 +111,13 @@ def read(
         place = f"{path}, block {number}"
         with _at(place):
             for parameters in _block(block, top.get("seeds"), groups, common):
-                data_dir = (data_dirs or {}).get(parameters.get("data", EMBEDDED))
+                data_dir = (data_dirs or {}).get(parameters.get("data", DATA))
                 config = TrainConfig(**parameters, data_dir=data_dir or None)
                 run = config.folder.relative_to(config.out)
                 if run in first:
                     raise InputError(f"run {run} is asked for twice, first in block {first[run]}; ask once")
                 first[run] = number
-                if config.data == EMBEDDED or data_dirs is None or data_dir is not None:
+                if config.data in EMBEDDED or data_dirs is None or data_dir is not None:
                     entries.append((config, place))
                 else:
                     skipped[config.data] = skipped.get(config.data, 0) + 1
@@ -152,14 +154,17 @@ def check(sweep: Sweep) -> None:
     for c, place in sweep.entries:
         with _at(place):
             methods.find(c.method)
-    sources, built = {}, set()
+    tasks, built = {}, set()
     # Of each setting the most labels of the first seed stand for all.
     for c, place in sorted(sweep.entries, key=lambda entry: (-entry[0].labels, entry[0].seed)):
         with _at(place):
-            if (c.data, c.setting) not in sources:
-                sources[c.data, c.setting] = len(c.task().sources)
+            if (c.data, c.setting) not in tasks:
+                task = c.task()
+                tasks[c.data, c.setting] = len(task.sources), task.problem
+            sources, problem = tasks[c.data, c.setting]
+            check_labels(c.labels, c.labels, problem.classes)  # fewer labels may be too few
             labelled = c.labels > 0 or methods.find(c.method).all_labels
-            build = (c.method, sources[c.data, c.setting], labelled, c.overrides)
+            build = (c.method, sources, labelled, c.overrides, problem)
             if build not in built:
                 methods.build(*build, width=4)
             built.add(build)

@@ -41,6 +41,8 @@ DATA: dict[str, Callable[[Path | None, Path], Listing]] = {
     "carvana": _carvana,
     "folder": _folder,
 }
+# What needs no folder, whoever asks.
+EMBEDDED = ("studio", *(name for name, collection in COLLECTIONS.items() if collection.embedded))
 
 
 def load(

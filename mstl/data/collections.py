@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mstl.data.augment import Augment
 from mstl.data.domain import Domain
-from mstl.data.readers import features
+from mstl.data.readers import class_folders, digits, features
 
 
 class Parts(NamedTuple):
@@ -33,14 +33,17 @@ class Collection:
         read: a domain from its name, the folder, the cache folder and the working size.
         size: height and width of all images, whatever size is asked for; None where they are as asked for.
         augment: how far images may be varied and keep their class.
-        embedded: whether it needs no folder.
+        embedded: the domains that are at hand and need no folder; where there are any, they are the sources
+            that a recipe does not name.
+        own: whether a user brings the domains, so that nothing is known of leaks between them.
     """
 
     names: Callable[[Path | None], tuple[str, ...]]
     read: Callable[[str, Path | None, Path, tuple[int, int]], Parts]
     size: tuple[int, int] | None = None
     augment: Augment = field(default_factory=Augment.none)
-    embedded: bool = False
+    embedded: tuple[str, ...] = ()
+    own: bool = False
 
 
 COLLECTIONS: dict[str, Collection] = {
@@ -49,5 +52,17 @@ COLLECTIONS: dict[str, Collection] = {
     ),
     "surf": Collection(
         features.surf_names, lambda name, place, *_: Parts(features.surf(name, place)), (1, 1)
+    ),
+    "digits": Collection(
+        digits.names,
+        lambda name, place, cache, _: Parts(*digits.read(name, place, cache)),
+        (digits.SIDE, digits.SIDE),
+        embedded=digits.EMBEDDED,
+    ),
+    "classes": Collection(
+        class_folders.names,
+        lambda *asked: Parts(class_folders.read(*asked)),
+        augment=Augment(),
+        own=True,
     ),
 }

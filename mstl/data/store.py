@@ -85,11 +85,15 @@ def domain(listing: Listing, size: Size, cache_dir: str | Path | None = None) ->
     return Domain(
         name=listing.name,
         images=pixels["images"],
-        masks=pixels["masks"],
+        masks=pixels.get("masks"),
         groups=np.array([record.group for record in listing.records]),
         views=np.array([record.view for record in listing.records], dtype=np.int64),
         parts=pixels.get("parts"),
         part_names=listing.part_names,
+        labels=torch.tensor([r.label for r in listing.records], dtype=torch.uint8)
+        if listing.classes
+        else None,
+        classes=listing.classes,
     )
 
 
@@ -121,25 +125,26 @@ def _threads() -> ThreadPoolExecutor:
 
 
 def decode(listing: Listing, size: Size) -> tuple[dict[str, Tensor], dict[str, list[int]]]:
-    """``images`` uint8 (n, 3, h, w), ``masks`` (n, 1, h, w) and, where there are any, ``parts`` likewise.
+    """``images`` uint8 (n, 3, h, w) and, where there are any, ``masks`` (n, 1, h, w) and ``parts`` likewise.
 
     Beside them the rows that each of `REMARKS` is true of.
     """
     n = len(listing.records)
-    images = torch.empty(n, 3, *size, dtype=torch.uint8)
-    masks = torch.empty(n, 1, *size, dtype=torch.uint8)
-    parts = torch.empty(n, 1, *size, dtype=torch.uint8) if listing.part_names else None
-
+    pixels = {
+        name: torch.empty(n, channels, *size, dtype=torch.uint8)
+        for name, (channels, _) in _contents(listing).items()
+    }
     remarks: dict[str, list[int]] = {}
 
     def fill(row: int) -> list[str]:
         record = listing.records[row]
         picture = read_picture(record.image, size)
-        mask, indices = listing.read_masks(record, picture.full)
-        images[row] = torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1)
-        masks[row, 0] = torch.from_numpy(resize_mask(mask, size))
-        if parts is not None:
-            parts[row, 0] = torch.from_numpy(resize_parts(indices, mask, size))
+        pixels["images"][row] = torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1)
+        if listing.read_masks:
+            mask, indices = listing.read_masks(record, picture.full)
+            pixels["masks"][row, 0] = torch.from_numpy(resize_mask(mask, size))
+        if listing.part_names:
+            pixels["parts"][row, 0] = torch.from_numpy(resize_parts(indices, mask, size))
         return ["dim"] * picture.dim + ["turned"] * _may_be_turned(record, picture)
 
     with _threads() as pool:
@@ -151,14 +156,23 @@ def decode(listing: Listing, size: Size) -> tuple[dict[str, Tensor], dict[str, l
         except BaseException:
             pool.shutdown(cancel_futures=True)  # the first damaged file is reported at once
             raise
-    pixels = {"images": images, "masks": masks}
-    return pixels if parts is None else {**pixels, "parts": parts}, remarks
+    return pixels, remarks
+
+
+def _contents(listing: Listing) -> dict[str, tuple[int, int]]:
+    """Channels and highest value of what is decoded, by name."""
+    found = {"images": (3, 255)}
+    if listing.read_masks:
+        found["masks"] = (1, 1)
+    if listing.part_names:
+        found["parts"] = (1, len(listing.part_names))
+    return found
 
 
 def _may_be_turned(record: Record, picture: Picture) -> bool:
     """Whether the image was stood up, its mask says nothing of that, and sizes do not tell either."""
     fits_both_ways = picture.orientation in (2, 3, 4) or picture.full[0] == picture.full[1]
-    if picture.orientation == 1 or not fits_both_ways:
+    if picture.orientation == 1 or not fits_both_ways or record.mask is None:
         return False
     return isinstance(record.mask, str) or orientation_of(record.mask) is None
 
@@ -193,10 +207,7 @@ def write(file: Path, pixels: dict[str, Tensor], remarks: dict[str, list[int]] |
 
 def _fits(pixels: dict[str, Tensor], listing: Listing, size: Size) -> bool:
     """Whether the pixels can be those of the listing: names, types, shapes, highest values."""
-    n = len(listing.records)
-    wanted = {"images": (3, 255), "masks": (1, 1)}  # channels and highest value
-    if listing.part_names:
-        wanted["parts"] = (1, len(listing.part_names))
+    n, wanted = len(listing.records), _contents(listing)
     return pixels.keys() == wanted.keys() and all(
         pixels[name].dtype == torch.uint8
         and tuple(pixels[name].shape) == (n, channels, *size)
@@ -215,7 +226,7 @@ def _checksum(pixels: dict[str, Tensor], name: str) -> str:
 
 
 def _bytes_needed(listing: Listing, size: Size) -> int:
-    channels = 5 if listing.part_names else 4
+    channels = sum(each for each, _ in _contents(listing).values())
     return len(listing.records) * channels * size[0] * size[1]
 
 

@@ -124,7 +124,7 @@ def carvana(cache: Path) -> Path:
                 ) from error
             unpack_member(came, folder)
 
-    return _whole(place, fill)
+    return whole(place, fill)
 
 
 def unpack_member(came: Path, folder: Path) -> None:
@@ -206,10 +206,10 @@ def _archive(place: Path, address: str, prefixes: tuple[str, ...], check: Callab
         archive.unlink()
         check(folder)
 
-    return _whole(place, fill)
+    return whole(place, fill)
 
 
-def _whole(place: Path, fill: Callable[[Path], None]) -> Path:
+def whole(place: Path, fill: Callable[[Path], None]) -> Path:
     """``place``, filled under a temporary name first: it is there whole or not at all."""
     try:
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -26,16 +26,18 @@ class Record:
         group: the car.
         view: Carvana's view number 1..16, or 0 where unknown.
         image: the photograph's file, or its place in a zip file.
-        mask: likewise, or the annotation itself as text (run lengths, polygons).
+        mask: likewise, or the annotation itself as text (run lengths, polygons); None where there is a class.
         parts: likewise, the part index map, or None.
+        label: the class, an index of the listing's ``classes``, or None.
     """
 
     name: str
     group: str
     view: int
     image: Path | Packed
-    mask: Path | Packed | str
+    mask: Path | Packed | str | None
     parts: Path | Packed | None = None
+    label: int | None = None
 
 
 # Full-size mask (h, w) in {0, 1} and part indices (h, w) or None, from a record and (width, height).
@@ -49,16 +51,19 @@ class Listing:
     Attributes:
         name: of the domain to come.
         records: in the order of the domain's rows.
-        read_masks: from a record and the image's (width, height) to mask and part indices.
+        read_masks: from a record and the image's (width, height) to mask and part indices; None where images
+            have classes alone.
         version: changes whenever ``read_masks`` does; part of the cache's key.
         part_names: names of the part indices 1, 2, ...; empty where there are no parts.
+        classes: names of the classes; empty where there are masks.
     """
 
     name: str
     records: tuple[Record, ...]
-    read_masks: ReadMasks
+    read_masks: ReadMasks | None
     version: str
     part_names: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")

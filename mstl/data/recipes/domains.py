@@ -13,6 +13,7 @@ from mstl.data.augment import Augment
 from mstl.data.chance import chance, shuffled
 from mstl.data.collections import COLLECTIONS, Parts
 from mstl.data.domain import Domain
+from mstl.data.recipes.leaks import check_apart
 from mstl.data.recipes.spoil import left_out
 from mstl.data.splits import TEST_SHARE, VALIDATION_SHARE, image_names
 from mstl.data.task import Task
@@ -36,7 +37,8 @@ def collected_task(
 ) -> Task:
     """A task of a collection of domains: recipe ``to-<target>``, or ``<source>-to-<target>``.
 
-    Sources are the training parts of all other domains, in order; of ``<source>-to-<target>`` that one.
+    Sources are the training parts of all other domains, in order, of `digits` those at hand; of
+    ``<source>-to-<target>`` that one.
 
     Args:
         data: a key of `COLLECTIONS`.
@@ -60,7 +62,12 @@ def collected_task(
             f"of {', '.join(known)}"
         )
     target, named = found["target"], found["source"]
-    chosen = [named] if named else [name for name in known if name != target]
+    for name in filter(None, (target, named)):
+        if name not in known:
+            raise InputError(
+                f"recipe {recipe!r}: data {data!r} has no domain {name!r}; there are {', '.join(known)}"
+            )
+    chosen = [named] if named else [name for name in collection.embedded or known if name != target]
     if target in chosen:
         raise InputError(f"recipe {recipe!r}: {target} cannot be its own source; name another one")
     if not 0 <= sources <= len(chosen):
@@ -70,10 +77,13 @@ def collected_task(
     def read(name: str) -> Parts:
         return collection.read(name, place, cache_folder(cache_dir), collection.size or size)
 
-    kept = left_out(tuple(chosen), without)
+    made = {name: read(name).train for name in left_out(tuple(chosen), without)}
+    tested = read(target)
+    if collection.own:
+        check_apart(tuple(made.values()), tested.train)
     return class_task(
-        {name: read(name).train for name in kept},
-        read(target),
+        made,
+        tested,
         labels=labels,
         seed=seed,
         name=f"{data}/{recipe}",

@@ -131,7 +131,8 @@ def alike(one: Domain, other: Domain) -> Iterator[tuple[int, int]]:
 
 def _look(domain: Domain) -> _Look:
     rows = []
-    for images, masks in zip(domain.images.split(_ROWS), domain.masks.split(_ROWS), strict=True):
+    objects = domain.images.new_zeros(len(domain), 1, 1, 1) if domain.masks is None else domain.masks
+    for images, masks in zip(domain.images.split(_ROWS), objects.split(_ROWS), strict=True):
         fine = adaptive_avg_pool2d(images.float(), FINE)
         coarse = adaptive_avg_pool2d(fine, COARSE)
         times = FINE // COARSE
