@@ -27,7 +27,13 @@ def train(config: tyro.conf.OmitArgPrefixes[TrainConfig], film: int = 0) -> None
 
 
 def collect(runs: str = "runs", out: str = "results", compact: bool = False) -> None:
-    """Gather all finished runs below RUNS into the tables below OUT; compact: means per car, if many."""
+    """Gather all finished runs below RUNS into the tables below OUT: Dice of masks, accuracy of classes.
+
+    Args:
+        runs: folder of all runs.
+        out: folder of the tables, one folder for each data set.
+        compact: means per car instead of a row for each image, for many runs.
+    """
     from mstl.report import results
 
     for path in (results.collect_compact if compact else results.collect)(runs, out):
@@ -35,7 +41,13 @@ def collect(runs: str = "runs", out: str = "results", compact: bool = False) -> 
 
 
 def diagnose(run: str, out: str = "results/grid", data_dir: str | None = None) -> None:
-    """Measure what the scores of a finished run do not show: heads, features, attention, best and worst."""
+    """Measure what the scores of a finished run on masks do not show: heads, features, attention, cases.
+
+    Args:
+        run: folder of the run.
+        out: folder of the tables.
+        data_dir: folder of the data, where it is not embedded.
+    """
     from mstl.report.local.diagnose import diagnose as measure
 
     for path in measure(run, out, data_dir):
@@ -43,17 +55,18 @@ def diagnose(run: str, out: str = "results/grid", data_dir: str | None = None) -
 
 
 def predict(run: str, images: str, out: str, device: str = "cpu") -> None:
-    """Segment the images of a folder with a finished run and write their masks to OUT.
+    """Predict the images of a folder with a finished run: their masks, or a table of their classes, in OUT.
 
     Args:
         run: folder of the run.
         images: folder of the images.
-        out: folder for the masks.
+        out: folder for the masks, or for predictions.csv with file, class and its probability.
         device: auto, cpu or cuda.
     """
     from mstl.run.inference import predict_folder
 
-    print(f"{len(predict_folder(run, images, out, device))} masks in {out}")
+    written = predict_folder(run, images, out, device)
+    print(written[0] if written[0].suffix == ".csv" else f"{len(written)} masks in {out}")
 
 
 def methods() -> None:

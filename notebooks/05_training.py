@@ -37,7 +37,7 @@ import pandas as pd
 from IPython.display import display
 
 from mstl import TrainConfig
-from mstl.report import plots, results
+from mstl.report import plots, results, scores
 from mstl.run.train import train as train_run
 from mstl.system.project import from_notebooks
 
@@ -49,7 +49,7 @@ plots.style()
 # The names are those of `python -m mstl train`. Whatever you leave at `None` is filled in by the profile.
 
 # %% tags=["parameters"] nbmake={"mock": {"profile": "tiny", "out": "../_build/nbmake/runs"}}
-data: str = "studio"  # studio, carparts, carvana or folder
+data: str = "studio"  # or other data that `python -m mstl train --help` names
 recipe: str = "parts"  # how sources and target are made: parts, views, chimeras, own
 sources: int = 0  # number J of sources; 0 is the recipe's own
 method: str = "mstl"  # or mstl_plus, source_combine, dann ... all: python -m mstl methods
@@ -152,7 +152,7 @@ if run:
 else:
     table = results.load(folder, data, "images")
     images = table[(table[results.RUN_KEYS] == key).all(axis=1)]
-images[["dice", "iou"]].describe().loc[["mean", "std", "min", "50%", "max"]].round(3)
+images[scores.columns(images)].describe().loc[["mean", "std", "min", "50%", "max"]].round(3)
 
 # %% mystnb={"figure": {"name": "fig-predictions", "caption": "Test images of the run with the highest, the middle and the lowest Dice. Amber: the prediction. Blue line: the true outline."}, "image": {"alt": "Three rows of rendered cars with the predicted mask in amber and the true outline in blue; the rows are the best, median and worst cases."}}
 if run and data == "studio":

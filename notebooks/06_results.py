@@ -37,6 +37,7 @@ from IPython.display import Markdown, display
 
 from mstl.report import plots, results
 from mstl.report.comparisons import COMPARISON, comparisons
+from mstl.report.scores import score, title
 
 plots.style()
 
@@ -53,15 +54,15 @@ Markdown(results.describe(runs))
 # %% [markdown]
 # ## The table
 #
-# The score is the Dice coefficient of each test image, averaged over the images of a car and then over cars
-# (`dice_mean_over_images` where all cars have as many views). Two things are random: which cars are in the test set, and
+# The score is the Dice coefficient of each test image (of classes: whether the prediction is right), averaged over the
+# images of a car and then over cars (`dice_mean_over_images` where all cars have as many views). Two things are random: which cars are in the test set, and
 # the seed of the training. The interval resamples both.
 
 # %%
-results.dice_table(runs, images)
+results.score_table(runs, images)
 
 # %% mystnb={"figure": {"name": "fig-dice", "caption": "Mean Dice on test cars (dot) with its 95 % bootstrap interval over seeds and cars (bar); each tick is one seed."}, "image": {"alt": "Dot-and-interval chart of the Dice of each method, the references target only and source combine below and the oracle above."}}
-plots.dice_intervals(images)
+plots.score_intervals(images)
 plt.show()
 
 # %% [markdown]
@@ -157,7 +158,7 @@ results.probe_table(runs)
 # reading looks at time as well.
 
 # %% mystnb={"figure": {"name": "fig-cost", "caption": "Training time of each run against its Dice on the test cars; one dot is one seed."}, "image": {"alt": "Scatter plot of training seconds against Dice, one colour for each method."}}
-plots.time_against_dice(runs)
+plots.time_against_score(runs)
 plt.show()
 
 # %%
@@ -174,7 +175,7 @@ results.cost_table(runs)
 for other in results.available(folder, besides=data):
     other_runs = results.load(folder, other, "runs")
     display(Markdown(results.describe(other_runs)))
-    display(results.dice_table(other_runs, results.load(folder, other, "images")))
+    display(results.score_table(other_runs, results.load(folder, other, "images")))
 if not results.available(folder, besides=data):
     display(Markdown("None here. The next chapter compares all methods on photographs, too."))
 
@@ -183,9 +184,8 @@ if not results.available(folder, besides=data):
 
 # %%
 several = [column for column in COMPARISON if runs[column].nunique() > 1]
-runs[[*several, "method", "seed", "dice", "seconds", "device", "precision", "commit", "command"]].rename(
-    columns={"dice": "Dice"}
-)
+columns = [*several, "method", "seed", score(runs), "seconds", "device", "precision", "commit", "command"]
+runs[columns].rename(columns={score(runs): title(runs)})
 
 # %% [markdown]
 # ## Summary

@@ -38,6 +38,7 @@ from mstl.report.grid import bars, comparison
 from mstl.report.grid import figures as draw
 from mstl.report.grid import text as text
 from mstl.report.grid.tuning import tuning_table
+from mstl.report.scores import score
 
 plots.style()
 
@@ -69,12 +70,12 @@ Markdown(instead) if instead else None
 every = comparison.everything(folder, "cars")
 summary = comparison.summarise(comparison.unchanged(every))
 shown = [setting for setting in settings if setting[1] == labels]
-draw.dice_dots(summary[summary[["recipe", "labels"]].apply(tuple, axis=1).isin(shown)])
+draw.score_dots(summary[summary[["recipe", "labels"]].apply(tuple, axis=1).isin(shown)])
 plt.show()
 
 # %% mystnb={"figure": {"name": "fig-compare-none", "caption": "As before, without any labelled target image: target only has nothing to learn from. From `make sweep SWEEP=main`."}, "image": {"alt": "Dot-and-interval charts side by side for no labels, one for each recipe; methods as rows."}}
 shown = [setting for setting in settings if setting[1] == 0]
-draw.dice_dots(summary[summary[["recipe", "labels"]].apply(tuple, axis=1).isin(shown)])
+draw.score_dots(summary[summary[["recipe", "labels"]].apply(tuple, axis=1).isin(shown)])
 plt.show()
 
 # %% [markdown]
@@ -212,7 +213,7 @@ Markdown(lines or "No other data has results here.")
 
 # %%
 traced = comparison.choose(whole_runs, recipe, labels).sort_values(["method", "seed"])
-columns = ["method", "seed", "dice", "seconds", "device", "commit", "command"]
+columns = ["method", "seed", score(traced), "seconds", "device", "commit", "command"]
 traced[traced["seed"] == traced["seed"].min()][columns].reset_index(drop=True)
 
 # %% [markdown]

@@ -133,7 +133,7 @@ plt.show()
 
 # %% mystnb={"figure": {"name": "fig-time", "caption": "Seconds of training (logarithmic) against Dice with its 95 % interval; thin lines join variants of one method. Seconds are those of the machine that ran the sweep, several runs at a time. From `make sweep SWEEP=main`."}, "image": {"alt": "Scatter plot of training seconds on a logarithmic axis against Dice, one marker for each method."}}
 summary = comparison.summarise(comparison.choose(whole, recipe, labels))
-draw.time_against_dice(summary, comparison.choose(runs, recipe, labels))
+draw.time_against_score(summary, comparison.choose(runs, recipe, labels))
 plt.show()
 
 # %% [markdown]

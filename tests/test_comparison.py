@@ -14,6 +14,7 @@ from mstl.report.grid import comparison, text
 from mstl.report.grid import figures as draw
 from mstl.report.grid.bars import bar_lines, bars
 from mstl.report.results import RUN_KEYS
+from mstl.report.scores import scores_of
 from mstl.system.errors import InputError
 
 # Dice in points above target only; what a harmful source costs; seconds; all invented.
@@ -117,6 +118,31 @@ def tables() -> dict[str, pd.DataFrame]:
 
 def parts(cars: pd.DataFrame, labels: int = 4) -> pd.DataFrame:
     return comparison.choose(cars, "parts", labels, data="studio")
+
+
+def test_accuracies_beside_dice_are_numbers_like_any_other(tables):
+    """What the score of some of the data is called changes its name alone, in every table and figure."""
+    tables = {name: t.query("labels == 4 & sources >= 3 & seed < 2") for name, t in tables.items()}
+    mixed = {}
+    for name in ("runs", "cars"):
+        there = tables[name]["data"] == "carparts"
+        scored = [c for c in tables[name] if c.endswith(("dice", "iou"))]
+        classes = tables[name][there].rename(columns=lambda c: c.replace("dice", "accuracy"))
+        mixed[name] = pd.concat([tables[name][~there], classes.drop(columns="iou")]).sort_index()
+        assert mixed[name].loc[there, scored].isna().all(axis=None)
+    summaries = [comparison.summarise(t["cars"], draws=50) for t in (tables, mixed)]
+    assert scores_of(summaries[1]).tolist() == scores_of(summaries[0]).tolist()
+    for function in (comparison.against_best, comparison.ablation, comparison.robustness):
+        pd.testing.assert_frame_equal(*(function(t["cars"], draws=50) for t in (tables, mixed)))
+    sides = (comparison.per_car_differences(t["cars"], "mstl_plus", "dann") for t in (tables, mixed))
+    pd.testing.assert_frame_equal(*sides)
+    axes = draw.score_dots(summaries[1]).axes
+    assert {ax.get_xlabel() for ax in axes} == {"Dice (%)", "accuracy (%)"}
+    one = comparison.choose(mixed["cars"], "parts", 4, data="carparts")
+    runs = comparison.choose(mixed["runs"], "parts", 4, data="carparts")
+    assert draw.time_against_score(comparison.summarise(one, 50), runs).get_ylabel() == "accuracy (%)"
+    assert "accuracy %" in comparison.setting_table(one, runs, "parts", 4)
+    plt.close("all")
 
 
 def test_a_setting_s_table_has_every_variant_sorted_with_its_cost(tables):
@@ -345,12 +371,12 @@ def figures(tables: dict[str, pd.DataFrame]) -> list[plt.Axes]:
     each = {rival: comparison.per_car_differences(one, "mstl_plus", rival) for rival in rivals}
     intervals = {rival: comparison.paired(one, "mstl_plus", rival).iloc[0] for rival in rivals}
     return [
-        draw.dice_dots(summary).axes[0],
+        draw.score_dots(summary).axes[0],
         draw.interval_curves(budget, "labels", plt.subplots()[1], "labels"),
         draw.per_car_strip(each, intervals),
         draw.ablation_forest(changes),
         draw.robustness_dots(bad),
-        draw.time_against_dice(summary, one_runs),
+        draw.time_against_score(summary, one_runs),
         draw.curves_over_progress(one_curves, "gradient_ratio", plt.subplots()[1], "gradient ratio"),
         draw.probe_dots(one_runs),
     ]

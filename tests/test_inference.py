@@ -1,18 +1,22 @@
 """A finished run used on images of one's own."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from conftest import toy_task
+from conftest import toy_classes, toy_task
 from PIL import Image
 from test_orientation import TURNS, save
 
 from mstl.data.augment import to_float
 from mstl.data.readers.masks import read_mask
+from mstl.report.local.diagnose import load_run
 from mstl.run.config import TrainConfig
 from mstl.run.inference import load_method, predict_folder
 from mstl.run.train import Trainer, train
 from mstl.system.errors import InputError
+
+FINGERPRINTS = ("data_fingerprint", "source_fingerprint")
 
 
 @pytest.fixture(scope="module", params=["mstl", "oracle"])
@@ -71,6 +75,44 @@ def test_a_mask_lies_as_its_image_is_stored(run, tmp_path, capsys):
         tag = int(name[3:])
         assert np.array_equal(read_mask(path, (48, 32), tmp_path), upright)
         assert np.array_equal(np.asarray(Image.open(path)), 255 * TURNS[tag](upright))
+
+
+def class_run(tmp_path, monkeypatch, shape):
+    monkeypatch.setattr(TrainConfig, "problem", "classification")
+    config = TrainConfig(method="mstl", profile="tiny", steps=4, out=str(tmp_path / "runs"))
+    return train(config, task=toy_classes(shape)), config
+
+
+def test_of_classes_a_folder_of_images_becomes_a_table(tmp_path, monkeypatch):
+    test = toy_classes().test
+    folder, config = class_run(tmp_path, monkeypatch, (3, 28, 28))
+    (tmp_path / "in").mkdir()
+    for k, image in enumerate(test.images):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / f"in/={k}.png")
+    (written,) = predict_folder(str(folder), str(tmp_path / "in"), str(tmp_path / "out"))
+    table = pd.read_csv(written, keep_default_na=False)
+    assert [*table] == ["file", "class", "probability"]
+    assert [*table["file"]] == [f"'={k}.png" for k in range(len(test))]  # no formula of a spreadsheet's
+    method = load_method(folder)
+    logits = method.predict(to_float(test.images))
+    assert [*table["class"]] == [test.classes[k] for k in logits.argmax(1).flatten()]
+    np.testing.assert_allclose(table["probability"], logits.softmax(1).amax(1).flatten().detach(), atol=1e-4)
+    trainer = Trainer(config, toy_classes())
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    trainer.restore(folder / "checkpoint.pt", {key: state[key] for key in ("settings", *FINGERPRINTS)})
+    with torch.no_grad():
+        assert torch.equal(logits, trainer.predict(to_float(test.images)))
+    with pytest.raises(InputError, match="tells classes; diagnose measures masks"):
+        load_run(folder)
+
+
+def test_of_vectors_there_is_no_folder_of_images(tmp_path, monkeypatch):
+    folder, _ = class_run(tmp_path, monkeypatch, (12, 1, 1))
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "in/a.png")
+    with pytest.raises(InputError, match="reads vectors, not images; use load_method") as caught:
+        predict_folder(str(folder), str(tmp_path / "in"), str(tmp_path / "out"))
+    assert "\n" not in str(caught.value)
 
 
 def test_an_unfinished_run_is_one_clear_error(tmp_path):

@@ -23,6 +23,7 @@ from mstl.report.grid import comparison
 from mstl.report.grid import figures as draw
 from mstl.report.local import diagnosis, figures
 from mstl.report.results import RUN_KEYS
+from mstl.report.scores import scores_of
 from mstl.system.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -110,6 +111,13 @@ def saved(folder: Path, *parts: dict[str, pd.DataFrame]) -> str:
     return str(folder)
 
 
+def of_classes(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The same numbers as accuracies."""
+    names = {"dice": "accuracy", "iou": "macro_accuracy"}
+    images = tables["images"].drop(columns="iou").rename(columns=names)
+    return tables | {"runs": tables["runs"].rename(columns=names), "images": images}
+
+
 # What was run, and what the page says of it.
 SUBSETS: dict[str, tuple[Callable[[], list], tuple[str, ...]]] = {
     "no references": (
@@ -136,6 +144,10 @@ SUBSETS: dict[str, tuple[Callable[[], list], tuple[str, ...]]] = {
         lambda: [default(data="folder", recipes=("own",), views=0, parts=False)],
         ("these data have no part maps", "MSTL is **better than** source combine: +2.0 Dice points"),
     ),
+    "classes": (
+        lambda: [of_classes(default(data="digits", recipes=("to-handwritten",), parts=False))],
+        ("mean of the classes", "MSTL is **better than** source combine: +2.0 accuracy points"),
+    ),
     "seeds of one side only": (
         lambda: [
             default(("mstl",)),
@@ -154,7 +166,7 @@ def test_the_page_of_results_shows_any_part_of_them(what, tmp_path):
     for line in expected:
         assert line in text, text
     table = {float(dice) for dice in re.findall(r"(\d\d\.\d) +\d\d\.\d to \d\d\.\d", text)}
-    single = pd.concat([part["runs"] for part in tables()])["dice"]
+    single = scores_of(pd.concat([part["runs"] for part in tables()]))
     assert table <= set((100 * single).round(1)) and table, "each of one comparison, none in between"
 
 
@@ -169,7 +181,7 @@ GROUPED_BY_METHOD: dict[str, Callable[[dict[str, pd.DataFrame]], object]] = {
     "gap": lambda t: comparison.gap_of(t["images"]),
     "cars": lambda t: draw.per_car_strip({"mstl": t["images"].assign(difference=1)}, {"mstl": NOTHING}),
     "probe": lambda t: draw.probe_dots(t["runs"]),
-    "time": lambda t: draw.time_against_dice(comparison.summarise(t["images"]), t["runs"]),
+    "time": lambda t: draw.time_against_score(comparison.summarise(t["images"]), t["runs"]),
     "training": lambda t: figures.auc_over_training(of("mstl", t["curves"])),
     "attention": lambda t: figures.auc_matrix(t["curves"]),
     "sub-networks": lambda t: figures.head_recall(t["images"]),
@@ -194,8 +206,8 @@ def test_what_differs_in_more_than_the_method_is_never_averaged(column):
             function(both)
     for table in (results.cost_table, results.probe_table):
         assert len(table(both["runs"])) == 2 * len(table(one["runs"])) == 2 * len(METHODS)
-    assert len(results.dice_table(both["runs"], both["images"])) == 2 * len(METHODS)
-    for figure in (plots.dice_intervals, plots.part_recall_heatmap, plots.difference_intervals):
+    assert len(results.score_table(both["runs"], both["images"])) == 2 * len(METHODS)
+    for figure in (plots.score_intervals, plots.part_recall_heatmap, plots.difference_intervals):
         assert len(axes(figure(both["images"]))) == 2 * len(axes(figure(one["images"])))
     plt.close("all")
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mstl.report.comparisons import check_one
+from mstl.report.scores import score
 from mstl.system.errors import InputError
 
 
@@ -21,7 +22,12 @@ class Interval:
 
 
 def two_way_bootstrap(
-    scores: pd.DataFrame, *, column: str = "dice", draws: int = 2000, level: float = 0.95, seed: int = 0
+    scores: pd.DataFrame,
+    *,
+    column: str | None = None,
+    draws: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> Interval:
     r"""Percentile interval of a mean score under resampling of seeds and of test cars.
 
@@ -30,7 +36,8 @@ def two_way_bootstrap(
 
     Args:
         scores: one row per seed, car and image with columns ``seed``, ``car`` and ``column``.
-        column: the score to average; images of one car are averaged first, so that cars weigh alike.
+        column: the score to average, by default the table's own; images of one car are averaged first, so
+            that cars weigh alike.
         draws: bootstrap draws.
         level: coverage, 0.95 for a 95 % interval.
         seed: of the resampling.
@@ -41,7 +48,7 @@ def two_way_bootstrap(
     Source: Davison & Hinkley, Bootstrap Methods and their Application, 1997, §3.8 (hierarchical data).
     """
     check_one(scores, ["method"])
-    per_car = scores.groupby(["seed", "car"], sort=True)[column].mean()
+    per_car = scores.groupby(["seed", "car"], sort=True)[column or score(scores)].mean()
     seeds = [values.to_numpy() for _, values in per_car.groupby(level="seed")]
     generator = np.random.default_rng(seed)
     means = np.empty((len(seeds), draws))
@@ -58,7 +65,7 @@ def two_way_bootstrap(
 
 
 def paired_difference(
-    first: pd.DataFrame, second: pd.DataFrame, *, column: str = "dice", **options
+    first: pd.DataFrame, second: pd.DataFrame, *, column: str | None = None, **options
 ) -> Interval:
     """Interval of mean(first) - mean(second) on the same images of the same seeds.
 
@@ -69,6 +76,7 @@ def paired_difference(
         InputError: one side holds several comparisons or methods, or the two do not score the same images.
     """
     keys = [key for key in ("seed", "car", "view") if key in first and key in second]
+    column = column or score(first)
     sides = []
     for side in (first, second):
         check_one(side, ["method"])

@@ -24,6 +24,7 @@ from mstl.report.bootstrap import two_way_bootstrap
 from mstl.report.comparisons import check_one, comparisons
 from mstl.report.results import Difference, differences
 from mstl.report.results import method_label as label
+from mstl.report.scores import score, title
 from mstl.run.inference import load_method
 from mstl.run.names import Variant
 
@@ -196,12 +197,12 @@ def panels(
     return figure
 
 
-def dice_intervals(images: pd.DataFrame) -> Figure:
-    """Mean Dice of every method with its 95 % interval over seeds and cars; one dot a seed."""
-    return panels(images, _dice_intervals, lambda rows: 0.6 + 0.5 * rows["method"].nunique())
+def score_intervals(images: pd.DataFrame) -> Figure:
+    """Mean score of every method with its 95 % interval over seeds and cars; one dot a seed."""
+    return panels(images, _score_intervals, lambda rows: 0.6 + 0.5 * rows["method"].nunique())
 
 
-def _dice_intervals(images: pd.DataFrame, axes: Sequence[Axes]) -> None:
+def _score_intervals(images: pd.DataFrame, axes: Sequence[Axes]) -> None:
     (ax,) = axes
     methods = order(images["method"])
     for y, method in enumerate(reversed(methods)):
@@ -209,12 +210,12 @@ def _dice_intervals(images: pd.DataFrame, axes: Sequence[Axes]) -> None:
         interval = two_way_bootstrap(scores)
         ax.plot([interval.low, interval.high], [y, y], color=colour(method), lw=3, solid_capstyle="round")
         ax.plot(interval.mean, y, "o", color=colour(method), ms=9, mec="white", mew=1.5, zorder=3)
-        per_seed = scores.groupby("seed")["dice"].mean()
+        per_seed = scores.groupby("seed")[score(images)].mean()
         ax.plot(per_seed, np.full(len(per_seed), y - 0.25), "|", color=colour(method), ms=8, mew=2)
         _name_value(ax, f"{interval.mean:.3f}", interval.mean, y)
     ax.set_yticks(range(len(methods)), [label(m) for m in reversed(methods)])
     ax.set_ylim(-0.7, len(methods) - 0.4)
-    ax.set_xlabel("Dice, mean over test images")
+    ax.set_xlabel(f"{title(images)}, mean over test images")
     ax.grid(axis="y", visible=False)
 
 
@@ -261,7 +262,7 @@ def has_parts(images: pd.DataFrame) -> bool:
 
 
 def difference_intervals(images: pd.DataFrame) -> Figure:
-    """Paired differences of each of our models to every other method, in Dice points, with a line at zero.
+    """Paired differences of each of our models to every other method, in points, with a line at zero.
 
     Args:
         images: scores of one or more comparisons.
@@ -277,7 +278,7 @@ def difference_intervals(images: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(len(found), 1, figsize=(7, 2.7 * len(found)), sharex=True, squeeze=False)
     for ax, (title, against) in zip(axes[:, 0], found.items(), strict=True):
         _difference_intervals(against, ax)
-        ax.set(title=title, xlabel="difference in Dice points")
+        ax.set(title=title, xlabel=f"difference in {against[0].score} points")
         ax.label_outer()
     return figure
 
@@ -303,25 +304,25 @@ def nothing(what: str) -> Figure:
     return figure
 
 
-def time_against_dice(runs: pd.DataFrame) -> Figure:
-    """One dot a run: seconds of training against Dice on the test cars."""
-    return panels(runs, _time_against_dice, lambda rows: 3.2, width=6.5)
+def time_against_score(runs: pd.DataFrame) -> Figure:
+    """One dot a run: seconds of training against its score on the test cars."""
+    return panels(runs, _time_against_score, lambda rows: 3.2, width=6.5)
 
 
-def _time_against_dice(runs: pd.DataFrame, axes: Sequence[Axes]) -> None:
+def _time_against_score(runs: pd.DataFrame, axes: Sequence[Axes]) -> None:
     (ax,) = axes
     for method in order(runs["method"]):
         chosen = runs[runs["method"] == method]
         ax.plot(
             chosen["seconds"],
-            chosen["dice"],
+            chosen[score(runs)],
             "o",
             color=colour(method),
             ms=8,
             mec="white",
             label=label(method),
         )
-    ax.set(xlabel="seconds of training", ylabel="Dice on test cars", xlim=(0, None))
+    ax.set(xlabel="seconds of training", ylabel=f"{title(runs)} on test cars", xlim=(0, None))
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))  # inside, its dots would pass for runs
 
 

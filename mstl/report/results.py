@@ -16,7 +16,7 @@ from mstl.methods.catalogue import described
 from mstl.report import tables
 from mstl.report.bootstrap import Interval, on_shared_seeds, paired_difference, two_way_bootstrap
 from mstl.report.comparisons import COMPARISON, check_one, comparisons, listed
-from mstl.report.scores import BESIDES, score
+from mstl.report.scores import BESIDES, TITLES, columns, score, title
 from mstl.run.names import Setting, Variant
 from mstl.system.errors import InputError
 from mstl.system.files import check_writable, path_of, replacing
@@ -169,7 +169,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     keys = ["run"] if "run" in table and path.stem != "runs" else RUN_KEYS
     needed = [*keys, *COLUMNS.get(path.stem, ())]
     if path.stem in ("runs", "images", "cars"):
-        needed += [score(table), *BESIDES[score(table)]]
+        needed += columns(table)
     tables.check_columns(path, table, needed, again)
     numbers = ("run", "seed", "labels", "step", "seconds", "dice", "iou", "accuracy")
     numbers = [c for c in needed if c in numbers]
@@ -336,31 +336,31 @@ def stacked(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return next(iter(tables.values())) if len(tables) == 1 else pd.concat(tables, names=["comparison"])
 
 
-def dice_table(runs: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
-    """Dice of every method with its interval and its spread over seeds, in percent, sorted by Dice.
+def score_table(runs: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """Score of every method with its interval and its spread over seeds, in percent, sorted by it.
 
     Several comparisons stand below one another.
     """
     scored = comparisons(images)
-    return stacked({name: _dice_rows(rows, scored[name]) for name, rows in comparisons(runs).items()})
+    return stacked({name: _score_rows(rows, scored[name]) for name, rows in comparisons(runs).items()})
 
 
-def _dice_rows(runs: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
-    rows = []
+def _score_rows(runs: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    own, rows = score(runs), []
+    besides = {"iou": "IoU"} if own == "dice" else {"macro_accuracy": "mean of the classes"}
     for method, group in runs.groupby("method"):
         interval = two_way_bootstrap(images[images["method"] == method])
         rows.append(
             {
                 "method": method,
-                "Dice": 100 * interval.mean,
+                TITLES[own]: 100 * interval.mean,
                 "95 % interval": f"{100 * interval.low:.1f} to {100 * interval.high:.1f}",
-                "spread over seeds (sd)": 100 * group["dice"].std(),
-                "IoU": 100 * group["iou"].mean(),
+                "spread over seeds (sd)": 100 * group[own].std(),
+                **{name: 100 * group[column].mean() for column, name in besides.items()},
                 "seeds": len(group),
             }
         )
-    table = pd.DataFrame(rows).sort_values("Dice").set_index("method")
-    return table.rename(index=method_label).round({"Dice": 1, "spread over seeds (sd)": 1, "IoU": 1})
+    return pd.DataFrame(rows).sort_values(TITLES[own]).set_index("method").rename(index=method_label).round(1)
 
 
 def ours(methods: Iterable[str]) -> list[str]:
@@ -390,7 +390,7 @@ def headroom(images: pd.DataFrame, method: str = "mstl") -> str:
         return f"{method_label('target_only')} has reached the {method_label('oracle')}: no room is left."
     return (
         f"Between {method_label('target_only')} and the {method_label('oracle')} lie "
-        f"**{100 * (high - low):.1f} Dice points**; {method_label(method)} closes "
+        f"**{100 * (high - low):.1f} {title(images)} points**; {method_label(method)} closes "
         f"{100 * (own - low) / (high - low):.0f} % of them."
     )
 
@@ -404,12 +404,14 @@ class Difference:
         other: what it is compared with.
         interval: of the difference; None where they share no seed.
         dropped: seeds that only one of them has.
+        score: what differs, as tables call it.
     """
 
     method: str
     other: str
     interval: Interval | None
     dropped: int
+    score: str = "Dice"
 
     def __str__(self) -> str:
         """One line of Markdown."""
@@ -417,7 +419,7 @@ class Difference:
         if self.interval is None:
             return f"* {names[0]} and {names[1]} share no seed, so nothing can be said"
         left_out = f" (without {self.dropped} seeds that only one of them has)" if self.dropped else ""
-        return verdict(*names, self.interval) + left_out
+        return verdict(*names, self.interval, self.score) + left_out
 
 
 def differences(images: pd.DataFrame, order: Sequence[str]) -> list[Difference]:
@@ -438,7 +440,7 @@ def differences(images: pd.DataFrame, order: Sequence[str]) -> list[Difference]:
         for other in (*mine[place + 1 :], *references):
             *sides, dropped = on_shared_seeds(scores[method], scores[other])
             interval = paired_difference(*sides) if len(sides[0]) else None
-            found.append(Difference(method, other, interval, dropped))
+            found.append(Difference(method, other, interval, dropped, title(images)))
     return found
 
 
@@ -479,10 +481,11 @@ def target_loss(curves: pd.DataFrame) -> pd.DataFrame:
     return curves.assign(loss_target=curves[terms].mean(axis=1))
 
 
-def verdict(name: str, reference: str, difference: Interval) -> str:
+def verdict(name: str, reference: str, difference: Interval, score: str = "") -> str:
     """One line of Markdown on a paired difference: better or worse only if the interval leaves zero."""
     mean, low, high = (100 * value for value in (difference.mean, difference.low, difference.high))
-    points = f"{mean:+.1f} Dice points [{low:+.1f}, {high:+.1f}]"
+    unit = f"{score} points".lstrip()
+    points = f"{mean:+.1f} {unit} [{low:+.1f}, {high:+.1f}]"
     if difference.low > 0:
         outcome = "better than"
     elif difference.high < 0:

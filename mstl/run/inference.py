@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from PIL import Image
 from torch import Tensor
@@ -14,9 +15,10 @@ from torch.nn.functional import interpolate
 from mstl import methods
 from mstl.data.augment import to_float
 from mstl.data.readers.listing import enumerated, existing_folder, files_by_stem
-from mstl.data.readers.pixels import lying, read_picture
+from mstl.data.readers.pixels import Picture, lying, read_picture
 from mstl.data.store import REMARKS
 from mstl.methods.base import Method
+from mstl.nn.outputs import certain
 from mstl.problems import Classification, Problem, Segmentation
 from mstl.run.checkpoint import check_finite, fitting, load_checkpoint
 from mstl.run.config import TrainConfig
@@ -25,12 +27,14 @@ from mstl.system.errors import InputError
 from mstl.system.files import check_writable, path_of, replacing
 from mstl.system.notes import note
 from mstl.system.progress import progress
+from mstl.system.tables import to_cells
 
 
 def load_method(folder: str | Path, device: torch.device | str = "cpu") -> Method:
     """The trained method of a finished run, in evaluation mode and with the weights that were scored.
 
-    ``load_method(folder).predict(to_float(images))`` gives logits (n, 1, h, w).
+    ``load_method(folder).predict(to_float(images))`` gives logits, (n, 1, h, w) of masks or (n, K, 1, 1) of
+    the classes that ``manifest.json`` names.
 
     Args:
         folder: a run's folder, with ``manifest.json`` and ``checkpoint.pt``.
@@ -107,15 +111,16 @@ def _weights(state: dict[str, Any], path: Path) -> dict[str, Tensor]:
 
 
 def predict_folder(run: str, images: str, out: str, device: str = "cpu") -> list[Path]:
-    """Segment every image of a folder with a finished run; masks are PNGs that fit the images as stored.
+    """Predict every image of a folder with a finished run: masks that fit the images as stored, or a table.
 
-    An image is resized to the size the run was trained at, its logits are resized back, and a pixel is
-    object (255) where they are positive. A mask lies like its image, with the same EXIF orientation.
+    An image is resized to the size the run was trained at. Of masks, logits are resized back, and a pixel is
+    object (255) where they are positive; a mask lies like its image, with the same EXIF orientation. Of
+    classes, ``predictions.csv`` has one row an image: file, most probable class, its probability.
 
     Args:
         run: folder of a finished run.
         images: folder of JPEG or PNG images.
-        out: folder for ``<name>.png``; made if missing.
+        out: folder for ``<name>.png`` or ``predictions.csv``; made if missing.
         device: auto, cpu or cuda.
 
     Returns:
@@ -131,24 +136,37 @@ def predict_folder(run: str, images: str, out: str, device: str = "cpu") -> list
         raise InputError(f"out={out} is the folder of the images, which masks would replace; name another")
     check_writable("out", to)
     found = read_manifest(folder)
-    if found.get("classes"):
-        raise InputError(
-            f"{run} tells classes, of which there is no mask; use load_method(run).predict in Python"
-        )
+    problem = problem_of(found)
+    if problem.shape[1:] == (1, 1):
+        raise InputError(f"{run} reads vectors, not images; use load_method(run).predict in Python")
     method = load_method(folder, device)
-    size = tuple(found["settings"]["size"])
-    written, dim = [], []
-    for stem, file in progress(sorted(files.items()), len(files), "segmenting"):
+    size = problem.shape[1:] if problem.classes else tuple(found["settings"]["size"])
+    written, dim, rows = [], [], []
+    for stem, file in progress(sorted(files.items()), len(files), "predicting"):
         picture = read_picture(file, size)
         dim += [stem] if picture.dim else []
         batch = to_float(torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1)[None].to(device))
         with torch.no_grad():
-            logits = interpolate(method.predict(batch).float(), picture.full[::-1], mode="bilinear")
-        mask = Image.fromarray((logits[0, 0] > 0).cpu().numpy().astype("uint8") * 255)
-        with replacing(to / f"{file.stem}.png") as temporary:
-            stored, exif = lying(mask, picture.orientation)
-            stored.save(temporary, format="PNG", exif=exif)
-        written.append(to / f"{file.stem}.png")
+            logits = method.predict(batch).float()
+        if problem.classes:
+            index, p = certain(logits)
+            rows.append({"file": file.name, "class": problem.classes[int(index)], "probability": float(p)})
+        else:
+            written.append(_mask(logits, picture, to / f"{file.stem}.png"))
+    if problem.classes:
+        written.append(to / "predictions.csv")
+        with replacing(written[0]) as temporary:
+            to_cells(pd.DataFrame(rows)).to_csv(temporary, index=False, float_format="%.6g")
     if dim:
         note(f"{images}: {len(dim)} of {len(files)} images {REMARKS['dim']}: {enumerated(dim)}")
     return written
+
+
+def _mask(logits: Tensor, picture: Picture, path: Path) -> Path:
+    """Write the mask of one image as it is stored; returns ``path``."""
+    full = interpolate(logits, picture.full[::-1], mode="bilinear")
+    mask = Image.fromarray((full[0, 0] > 0).cpu().numpy().astype("uint8") * 255)
+    with replacing(path) as temporary:
+        stored, exif = lying(mask, picture.orientation)
+        stored.save(temporary, format="PNG", exif=exif)
+    return path

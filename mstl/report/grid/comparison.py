@@ -1,7 +1,7 @@
 """The comparison of all methods as tables: who wins where, by how much, and which bars that reaches.
 
 Everything is a function of the tables in ``results/grid/<data>/``, as `mstl.report.results.load` reads them,
-with several data sets concatenated where one likes. Dice is in percent; differences are in points.
+with several data sets concatenated where one likes. Scores are in percent; differences are in points.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from mstl.report import results
 from mstl.report.bootstrap import on_shared_seeds, paired_difference, two_way_bootstrap
 from mstl.report.comparisons import COMPARISON, check_one
 from mstl.report.results import RUN_KEYS, method_label
+from mstl.report.scores import score, scores_of, title
 from mstl.run.names import Setting, Variant
 from mstl.system.errors import InputError
 
@@ -138,15 +139,21 @@ def choose(
 
 
 def summarise(cars: pd.DataFrame, draws: int = DRAWS) -> pd.DataFrame:
-    """One row a setting and variant: ``dice`` and its interval ``low``, ``high``, ``sd`` over ``seeds``.
+    """One row a setting and variant: its score, interval ``low``, ``high``, and ``sd`` over ``seeds``.
 
-    Columns: `COMPARISON`, method, dice, low, high, sd (all in percent), seeds.
+    Columns: `COMPARISON`, method, dice or accuracy (both where there are such data), low, high, sd (all in
+    percent), seeds.
     """
     rows = []
     for key, scores in reported(cars, "cars").groupby([*COMPARISON, "method"], sort=True):
         interval = two_way_bootstrap(scores, draws=draws)
-        per_seed = scores.groupby("seed")["dice"].mean()
-        numbers = {"dice": interval.mean, "low": interval.low, "high": interval.high, "sd": per_seed.std()}
+        per_seed = scores.groupby("seed")[score(scores)].mean()
+        numbers = {
+            score(scores): interval.mean,
+            "low": interval.low,
+            "high": interval.high,
+            "sd": per_seed.std(),
+        }
         row = dict(zip([*COMPARISON, "method"], key, strict=True))
         rows.append(row | {name: 100 * value for name, value in numbers.items()} | {"seeds": len(per_seed)})
     return pd.DataFrame(rows)
@@ -160,7 +167,7 @@ def setting_table(
     sources: int | None = None,
     data: str | None = None,
 ) -> pd.DataFrame:
-    """Every variant of one setting, for readers: Dice with its interval, cost, seeds; the best last.
+    """Every variant of one setting, for readers: score with its interval, cost, seeds; the best last.
 
     A setting without runs is a table with one row, ``not run``.
 
@@ -169,13 +176,15 @@ def setting_table(
     """
     chosen = choose(cars, recipe, labels, sources, data)
     if not len(chosen):
-        return pd.DataFrame({"Dice %": [np.nan], "seeds": [0]}, index=pd.Index([NOT_RUN], name="method"))
-    table = summarise(chosen).set_index("method").sort_values("dice")
+        return pd.DataFrame(
+            {f"{title(cars)} %": [np.nan], "seeds": [0]}, index=pd.Index([NOT_RUN], name="method")
+        )
+    table = summarise(chosen).set_index("method").sort_values(score(chosen))
     spent = choose(runs, recipe, labels, sources, data).groupby("method")
     spent = spent[["seconds", "steps", "parameters"]].mean().reindex(table.index)
     result = pd.DataFrame(
         {
-            "Dice %": table["dice"].round(1),
+            f"{title(chosen)} %": table[score(chosen)].round(1),
             "95 % interval": [
                 f"{a:.1f} to {b:.1f}" for a, b in zip(table["low"], table["high"], strict=True)
             ],
@@ -191,7 +200,7 @@ def setting_table(
 
 
 def best_rival(cars: pd.DataFrame, ours: str = OURS, among: Iterable[str] | None = None) -> str | None:
-    """The variant with the highest Dice in one setting among the rivals, or among the methods named.
+    """The variant with the highest score in one setting among the rivals, or among the methods named.
 
     All variants take part: more steps, mean teacher, tuned weights. The choice is made on the test scores,
     *after* the fact, which favours the rival. Variants are compared on the seeds they share with ``ours``,
@@ -246,14 +255,14 @@ def against_best(
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
 
 
-def gap_closed(dice: float, target_only: float, oracle: float) -> float:
+def gap_closed(score: float, target_only: float, oracle: float) -> float:
     r"""Share of the gap between the references that a method closes, in percent.
 
-    .. math:: 100\, (d - d_{target\ only}) / (d_{oracle} - d_{target\ only})
+    .. math:: 100\, (s - s_{target\ only}) / (s_{oracle} - s_{target\ only})
 
     nan where the oracle is not above target only: there is no gap.
     """
-    return 100 * (dice - target_only) / (oracle - target_only) if oracle > target_only else float("nan")
+    return 100 * (score - target_only) / (oracle - target_only) if oracle > target_only else float("nan")
 
 
 def gap_of(cars: pd.DataFrame, method: str = OURS) -> float:
@@ -266,7 +275,7 @@ def gap_of(cars: pd.DataFrame, method: str = OURS) -> float:
 
 
 def paired(cars: pd.DataFrame, first: str, second: str, draws: int = DRAWS) -> pd.DataFrame:
-    """Dice of ``first`` minus Dice of ``second`` in every setting, in points, with its paired interval.
+    """Score of ``first`` minus that of ``second`` in every setting, in points, with its paired interval.
 
     Columns: `COMPARISON`, difference, low, high, seeds (that both have), dropped (that only one has), note.
     A side that was not run leaves the numbers empty, and the note says so.
@@ -279,16 +288,16 @@ def paired(cars: pd.DataFrame, first: str, second: str, draws: int = DRAWS) -> p
 
 
 def per_car_differences(cars: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
-    """One row a setting, seed and car that both methods scored: ``difference`` of Dice in points."""
+    """One row a setting, seed and car that both methods scored: ``difference`` in points."""
     keys = [*COMPARISON, "seed", "car"]
     sides = _sides(reported(cars, "cars"), first, second)
     both = sides[0].merge(sides[1], on=keys, suffixes=("_first", "_second"), validate="one_to_one")
-    both["difference"] = 100 * (both["dice_first"] - both["dice_second"])
+    both["difference"] = 100 * (scores_of(both, "_first") - scores_of(both, "_second"))
     return both[[*keys, "difference"]].sort_values([*COMPARISON, "difference"], ignore_index=True)
 
 
 def ablation(cars: pd.DataFrame, base: str = OURS, draws: int = DRAWS) -> pd.DataFrame:
-    """What each change does to ``base``: Dice of the variant minus Dice of ``base``, paired, by setting.
+    """What each change does to ``base``: its score minus that of ``base``, paired, by setting.
 
     A change that costs points removes something useful. Rows with more steps only are no change of the
     method and left out.
@@ -307,7 +316,7 @@ def ablation(cars: pd.DataFrame, base: str = OURS, draws: int = DRAWS) -> pd.Dat
 
 
 def robustness(cars: pd.DataFrame, methods: Sequence[str] | None = None, draws: int = DRAWS) -> pd.DataFrame:
-    """What a bad source costs each method: Dice with it minus Dice without, on the same cars, in points.
+    """What a bad source costs each method: the score with it minus without, on the same cars, in points.
 
     Columns: data, recipe (without the extra sources), labels, profile, extra, method, difference, low, high,
     seeds, dropped, note.
@@ -378,9 +387,9 @@ def _nothing() -> pd.DataFrame:
 
 
 def _by_seed(cars: pd.DataFrame) -> pd.DataFrame:
-    """Mean Dice in one setting, seeds as rows and variants as columns; cars weigh alike."""
+    """Mean score in one setting, seeds as rows and variants as columns; cars weigh alike."""
     check_one(cars)
-    return cars.pivot_table(index="seed", columns="method", values="dice", aggfunc="mean")
+    return cars.pivot_table(index="seed", columns="method", values=score(cars), aggfunc="mean")
 
 
 def _sides(cars: pd.DataFrame, first: str, second: str) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -16,6 +16,7 @@ from mstl.methods.catalogue import described
 from mstl.report.comparisons import check_one, name_of, telling
 from mstl.report.grid.comparison import NOT_RUN, at_equal_time, family, variant_label
 from mstl.report.plots import GREY, PALETTE, colour, order, round_numbers
+from mstl.report.scores import score, scores_of, title
 from mstl.run.names import Variant, separate
 
 LINES = {"target_only": ":", "oracle": "--", "source_combine": "-.", "mstl": (0, (6, 2)), "mstl_plus": "-"}
@@ -32,8 +33,8 @@ def marker(method: str) -> dict[str, object]:
     return style
 
 
-def dice_dots(table: pd.DataFrame) -> Figure:
-    """A panel for each setting, a row for each variant: mean Dice with its interval.
+def score_dots(table: pd.DataFrame) -> Figure:
+    """A panel for each setting, a row for each variant: mean score with its interval.
 
     Args:
         table: rows of `mstl.report.grid.comparison.summarise`.
@@ -42,7 +43,7 @@ def dice_dots(table: pd.DataFrame) -> Figure:
         return _not_run(plt.subplots(figsize=(6.5, 1.5))[1]).figure
     columns = telling(table)
     panels = list(table.groupby(columns, sort=True))
-    best = table.groupby("method")["dice"].mean()
+    best = scores_of(table).groupby(table["method"]).mean()
     methods = sorted(best.index, key=lambda m: (family(m) == "oracle", best[m]))
     height = 1.1 + 0.27 * len(methods)
     figure, axes = plt.subplots(
@@ -52,13 +53,13 @@ def dice_dots(table: pd.DataFrame) -> Figure:
         rows = rows.set_index("method")
         for y, method in enumerate(methods):
             if method in rows.index:
-                _interval(ax, rows.loc[method], y, method)
-                _value(ax, f"{rows.loc[method, 'dice']:.1f}", rows.loc[method, "high"], y)
+                _interval(ax, rows.loc[method], score(rows), y, method)
+                _value(ax, f"{rows.loc[method, score(rows)]:.1f}", rows.loc[method, "high"], y)
             else:
                 absent = {"color": "#999999", "fontsize": 8, "ha": "center", "va": "center"}
                 ax.text(0.5, y, NOT_RUN, transform=ax.get_yaxis_transform(), **absent)
         ax.set_title(name_of(dict(zip(columns, key, strict=True))))
-        ax.set_xlabel("Dice (%)")
+        ax.set_xlabel(f"{title(rows)} (%)")
         low, high = rows["low"].min(), rows["high"].max()
         ax.set_xlim(low - 0.06 * (high - low), high + 0.28 * (high - low))
     axes[0, 0].set_yticks(range(len(methods)), [variant_label(m) for m in methods])
@@ -67,7 +68,7 @@ def dice_dots(table: pd.DataFrame) -> Figure:
 
 
 def interval_curves(table: pd.DataFrame, x: str, ax: Axes, xlabel: str) -> Axes:
-    """Mean Dice against ``x`` (labels or sources), a line with its band for each variant.
+    """Mean score against ``x`` (labels or sources), a line with its band for each variant.
 
     The values of ``x`` stand at equal distances: 0 labels has a place beside 4, 8, 16 and 32.
 
@@ -82,10 +83,10 @@ def interval_curves(table: pd.DataFrame, x: str, ax: Axes, xlabel: str) -> Axes:
         rows = table[table["method"] == method].sort_values(x)
         place = [values.index(value) for value in rows[x]]
         line = {"ls": LINES.get(family(method), (0, (4, 1, 1, 1))), "lw": 1.8, "color": colour(method)}
-        ax.plot(place, rows["dice"], **line, **marker(method), label=variant_label(method))
+        ax.plot(place, rows[score(table)], **line, **marker(method), label=variant_label(method))
         ax.fill_between(place, rows["low"], rows["high"], color=colour(method), alpha=0.13, lw=0)
     ax.set_xticks(range(len(values)), [f"{value:g}" for value in values])
-    ax.set(xlabel=xlabel, ylabel="Dice (%)")
+    ax.set(xlabel=xlabel, ylabel=f"{title(table)} (%)")
     ax.grid(axis="x", visible=False)
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return ax
@@ -120,7 +121,7 @@ def per_car_strip(
     _zero_line(ax)
     ax.set_yticks(range(len(names)), [f"against {variant_label(name)}" for name in names])
     ax.set_ylim(-0.5, len(names) - 0.5)
-    ax.set_xlabel("Dice points, ours minus rival, one dot a test car")
+    ax.set_xlabel("points, ours minus rival, one dot a test car")
     return ax
 
 
@@ -162,7 +163,7 @@ def ablation_forest(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set_yticks(range(len(changes)), ["\n+ ".join(separate(change)) for change in changes])
     ax.set_ylim(-0.6, len(changes) - 0.4)
     ax.locator_params(axis="x", nbins=6)
-    ax.set_xlabel("change in Dice points (left of zero: worse)")
+    ax.set_xlabel("change in points (left of zero: worse)")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1.01), ncols=2)
     return ax
 
@@ -193,13 +194,13 @@ def robustness_dots(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax.plot([], [], shape, color=shade, label=f"{kind} source added")
     _zero_line(ax)
     ax.set_yticks(range(len(methods)), [variant_label(m) for m in methods])
-    ax.set_xlabel("change in Dice points by the added source")
+    ax.set_xlabel("change in points by the added source")
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1))
     return ax
 
 
-def time_against_dice(table: pd.DataFrame, runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Seconds of training (logarithmic) against mean Dice with its interval; a line joins equal methods.
+def time_against_score(table: pd.DataFrame, runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Seconds of training (logarithmic) against mean score with its interval; a line joins equal methods.
 
     Args:
         table: rows of `mstl.report.grid.comparison.summarise` of one setting.
@@ -218,16 +219,18 @@ def time_against_dice(table: pd.DataFrame, runs: pd.DataFrame, ax: Axes | None =
     rows = table.set_index("method")
     for name in dict.fromkeys(map(family, order(rows.index))):
         own = sorted((m for m in rows.index if family(m) == name and m in seconds), key=seconds.get)
-        ax.plot(seconds[own], rows.loc[own, "dice"], color=colour(name), lw=0.8, alpha=0.6)
+        ax.plot(seconds[own], rows.loc[own, score(table)], color=colour(name), lw=0.8, alpha=0.6)
         for method in own:
             row = rows.loc[method]
             ax.plot([seconds[method]] * 2, [row["low"], row["high"]], color=colour(name), lw=1, alpha=0.5)
-            ax.plot(seconds[method], row["dice"], ls="none", **marker(method), label=variant_label(method))
+            ax.plot(
+                seconds[method], row[score(table)], ls="none", **marker(method), label=variant_label(method)
+            )
     ax.set_xscale("log")
     ticks = round_numbers(*ax.get_xlim())
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
-    ax.set(xlabel="seconds of training (logarithmic)", ylabel="Dice (%)")
+    ax.set(xlabel="seconds of training (logarithmic)", ylabel=f"{title(table)} (%)")
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
     return ax
 
@@ -291,9 +294,9 @@ def _not_run(ax: Axes) -> Axes:
     return ax
 
 
-def _interval(ax: Axes, row: pd.Series, y: float, method: str) -> None:
+def _interval(ax: Axes, row: pd.Series, column: str, y: float, method: str) -> None:
     ax.plot([row["low"], row["high"]], [y, y], color=colour(method), lw=2.5, solid_capstyle="round")
-    ax.plot(row["dice"], y, ls="none", **marker(method), zorder=3)
+    ax.plot(row[column], y, ls="none", **marker(method), zorder=3)
 
 
 def _value(ax: Axes, text: str, x: float, y: float) -> None:

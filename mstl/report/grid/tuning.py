@@ -5,11 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from mstl.report.comparisons import COMPARISON
+from mstl.report.scores import score, title
 from mstl.run.names import Variant
 
 
 def tuned(runs: pd.DataFrame) -> pd.DataFrame:
-    """Mean validation Dice of every value that was tried, over the settings and seeds that all of them have.
+    """Mean validation score of every value that was tried, over the settings and seeds that all of them have.
 
     Args:
         runs: rows of ``results/tuning/<data>/runs.csv``; a variant is ``method+name=value``.
@@ -24,7 +25,7 @@ def tuned(runs: pd.DataFrame) -> pd.DataFrame:
     keys = [column for column in (*COMPARISON, "seed") if column in table]
     rows = []
     for method, tried in table.groupby("method", sort=False):
-        shared = tried.pivot(index=keys, columns="value", values="validation_dice").dropna()
+        shared = tried.pivot(index=keys, columns="value", values=f"validation_{score(runs)}").dropna()
         seeds = shared.index.get_level_values("seed").nunique()
         rows += [
             {"method": method, "value": value, "validation": shared[value].mean(), "seeds": seeds}
@@ -36,10 +37,10 @@ def tuned(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def tuning_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """`tuned` for readers: a row a method, its values with their Dice in percent, and the one taken."""
+    """`tuned` for readers: a row a method, its values with their scores in percent, and the one taken."""
     rows = {
         method: {
-            "tried (validation Dice, %)": ", ".join(
+            f"tried (validation {title(runs)}, %)": ", ".join(
                 f"{v.value} ({100 * v.validation:.1f})" for v in values.itertuples()
             ),
             "taken": next(iter(values[values["best"]]["value"]), "none: no setting has all values"),

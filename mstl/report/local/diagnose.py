@@ -96,7 +96,7 @@ def diagnose(folder: str | Path, out: str | Path = "results/grid", data_dir: str
         The files written.
 
     Raises:
-        InputError: the run is unfinished, or its data is not what it was trained on.
+        InputError: the run is unfinished or of classes, or its data is not what it was trained on.
     """
     start = time.perf_counter()
     out = path_of("out", out)
@@ -141,6 +141,10 @@ def load_run(folder: str | Path, data_dir: str | None = None) -> Run:
     folder = path_of("run", folder)
     method = load_method(folder)
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    if manifest.get("classes"):
+        raise InputError(
+            f"{folder} tells classes; diagnose measures masks and their parts, so name such a run"
+        )
     settings = manifest["settings"]
     config = TrainConfig.of(settings, data_dir)
     task = config.task()
