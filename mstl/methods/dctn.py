@@ -89,8 +89,7 @@ class DCTN(base.Method):
         self.register_buffer("seen", torch.zeros(()))
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        target, loss = self.encoder(batch.target.x, TARGET), self.problem.loss
-        maps = [self.encoder(x, SOURCE) for x, _ in batch.sources]
+        loss, (maps, target) = self.problem.loss, self.encoded(self.encoder, batch, target_first=True)
         heads = zip(self.heads, maps, batch.source_y, strict=True)
         losses = {
             "source": mean(loss(head(f, SOURCE), y) for head, f, y in heads),

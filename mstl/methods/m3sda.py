@@ -71,8 +71,8 @@ class M3SDA(base.Method):
         self.predictors = nn.ModuleList(self.new_predictor(self.encoder) for _ in range(self.sources))
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        sources = [self.encoder(x, SOURCE) for x, _ in batch.sources]
-        target, count = self.encoder(batch.target.x, TARGET), len(batch.target.y)
+        sources, target = self.encoded(self.encoder, batch)
+        count = len(batch.target.y)
         labelled = first(target, count)
         return {
             **self.of_heads(

@@ -63,9 +63,7 @@ class MDAN(base.Method):
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         encode, decode, loss = self.network.encoder, self.network.predictor, self.problem.loss
-        mu, target = self.hyper.reversal(progress), encode(batch.target.x, TARGET)
-        # One source at a time, so that batch normalisation never mixes domains.
-        maps = [encode(x, SOURCE) for x, _ in batch.sources]
+        mu, (maps, target) = self.hyper.reversal(progress), self.encoded(encode, batch, target_first=True)
         error = torch.stack([loss(decode(f, SOURCE), y) for f, y in zip(maps, batch.source_y, strict=True)])
         delta = weighted_reversal(
             self.adversary,

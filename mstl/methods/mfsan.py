@@ -80,8 +80,8 @@ class MFSAN(base.Method):
         self.predictors = nn.ModuleList(self.new_predictor(self.encoder) for _ in range(self.sources))
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        sources = [self._own(j, self.encoder(x, SOURCE), SOURCE) for j, (x, _) in enumerate(batch.sources)]
-        shared = self.encoder(batch.target.x, TARGET)
+        maps, shared = self.encoded(self.encoder, batch)
+        sources = [self._own(j, own, SOURCE) for j, own in enumerate(maps)]
         targets = [self._own(j, shared, TARGET) for j in range(self.sources)]
         target_logits = [P(maps, TARGET) for P, maps in zip(self.predictors, targets, strict=True)]
         weight = self.hyper.weight * ramp(progress, self.hyper.gain)

@@ -25,7 +25,11 @@ class Profile:
         batch_size: images per source and step.
         target_batch_size: target images per step, shared by all sub-networks.
         width: channels of a U-Net at full resolution.
-        learning_rate: of AdamW at the peak of the schedule.
+        learning_rate: of the networks' optimiser at the peak of the schedule.
+        optimiser: ``adamw``, ``adam``, ``sgd`` (momentum 0.9) or ``adadelta``. With AdamW discriminators have
+            Adam at twice the rate; with the others, which papers use for all, the same at the same rate.
+        schedule: ``cosine`` (warm-up, then down to 0), ``inverse``, :math:`(1 + 10 p)^{-0.75}`, or
+            ``constant``.
         ema: decay of the averaged weights that are evaluated; 0 evaluates the last weights.
         log_every: steps between lines of metrics.jsonl.
         checkpoint_every: steps between checkpoints.
@@ -37,6 +41,8 @@ class Profile:
     target_batch_size: int = 8
     width: int = 16
     learning_rate: float = 2e-3
+    optimiser: str = "adamw"
+    schedule: str = "cosine"
     ema: float = 0.99
     log_every: int = 50
     checkpoint_every: int = 200
@@ -70,9 +76,48 @@ PROFILES: dict[str, Profile] = {
 }
 
 
+# Protocols of papers on feature vectors: epochs, batches and optimiser are theirs.
+PROFILES |= {
+    # 15 epochs of 2,000 reviews a source, batches of 20 (Zhao et al., NeurIPS 2018, section 5.1).
+    "mdan": Profile(
+        size=(1, 1),
+        steps=1500,
+        batch_size=20,
+        target_batch_size=20,
+        learning_rate=1.0,
+        optimiser="adadelta",
+        schedule="constant",
+        ema=0.0,
+        log_every=250,
+        checkpoint_every=1500,
+    ),
+    # 50 epochs, batches of 100 (Lee et al., PLoS ONE 2021).
+    "multi-epl": Profile(
+        size=(1, 1),
+        steps=1000,
+        batch_size=100,
+        target_batch_size=100,
+        learning_rate=1e-4,
+        optimiser="adam",
+        schedule="constant",
+        ema=0.0,
+        log_every=250,
+        checkpoint_every=1000,
+    ),
+}
+
+OPTIMISERS = ("adamw", "adam", "sgd", "adadelta")
+SCHEDULES = ("cosine", "inverse", "constant")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 DEVICES = ("auto", "cpu", "cuda")
 TEXTS = ("data", "recipe", "extra", "without", "method", "profile", "overrides", "precision", "device")
+CHOICES = {
+    "profile": PROFILES,
+    "precision": PRECISIONS,
+    "device": DEVICES,
+    "optimiser": OPTIMISERS,
+    "schedule": SCHEDULES,
+}
 # Least and largest values: beyond them nothing can be meant.
 WHOLE = {
     "sources": (0, 1000),
@@ -130,6 +175,8 @@ class TrainConfig:
     batch_size: int | None = None
     width: int | None = None
     learning_rate: float | None = None
+    optimiser: str | None = None
+    schedule: str | None = None
     ema: float | None = None
     mean_teacher: float | None = None
     precision: str = "auto"
@@ -141,8 +188,9 @@ class TrainConfig:
             value = getattr(self, name)
             if not isinstance(value, str):
                 raise InputError(f"{name} must be text; got {shown(value)}")
-        for name, allowed in {"profile": PROFILES, "precision": PRECISIONS, "device": DEVICES}.items():
-            one_of(name, getattr(self, name), allowed)
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) is not None or name in TEXTS:
+                one_of(name, getattr(self, name), allowed)
         for name in ("out", "data_dir"):
             if name == "out" or self.data_dir is not None:
                 path_of(name, getattr(self, name))

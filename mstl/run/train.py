@@ -33,6 +33,7 @@ from mstl.run.device import find_device
 from mstl.run.distributed import Team, launch
 from mstl.run.evaluate import predict_domain
 from mstl.run.log import ADVICE, LossRecord
+from mstl.run.optimisers import factor, optimisers
 from mstl.run.precision import choose
 from mstl.system.errors import InputError
 from mstl.system.files import (
@@ -194,22 +195,12 @@ class Trainer:
         # On a CPU bfloat16 with channels first is fastest (benchmarks/bench_layout.py); GPUs want them last.
         if self.fabric.device.type == "cuda":
             self.method = self.method.to(memory_format=torch.channels_last)
-        own_rate = {id(p) for p in self.method.discriminator_parameters()}
-        network = [p for p in self.method.parameters() if id(p) not in own_rate]
-        self.rates = {"network": config.profiled("learning_rate")}
-        optimisers = [torch.optim.AdamW(network, lr=self.rates["network"], weight_decay=1e-4, fused=True)]
-        if own_rate:
-            # Twice the network's rate keeps the adversary ahead of what it judges.
-            self.rates["discriminator"] = 2 * self.rates["network"]
-            optimisers.append(
-                torch.optim.Adam(
-                    self.method.discriminator_parameters(),
-                    lr=self.rates["discriminator"],
-                    betas=(0.5, 0.99),
-                    fused=True,
-                )
-            )
-        self.model, *self.optimisers = self.fabric.setup(self.method, *optimisers)
+        own = self.method.discriminator_parameters()
+        taken = {id(p) for p in own}
+        network = [p for p in self.method.parameters() if id(p) not in taken]
+        named, rate = config.profiled("optimiser"), config.profiled("learning_rate")
+        made, self.rates = optimisers(named, rate, network, own)
+        self.model, *self.optimisers = self.fabric.setup(self.method, *made)
         for name in ("losses", "predict", "discriminator_losses", "observe"):
             self.model.mark_forward_method(name)
         decay = config.profiled("ema")
@@ -411,11 +402,10 @@ class Trainer:
             print(f"{path}: going on from step {self.step}", flush=True)
 
     def _set_rates(self) -> None:
-        warm_up = min(1.0, (self.progress + 1e-3) / 0.05)
-        factor = warm_up * 0.5 * (1 + math.cos(math.pi * self.progress))
-        for optimiser, rate in zip(self.optimisers, self.rates.values(), strict=True):
+        share = factor(self.config.profiled("schedule"), self.progress)
+        for optimiser, rate in zip(self.optimisers, self.rates, strict=True):
             for group in optimiser.param_groups:
-                group["lr"] = rate * factor
+                group["lr"] = rate * share
 
     def _taught(self, batch: Batch) -> Batch:
         """The batch with what the averaged weights predict on unlabelled images, where there is a teacher."""
