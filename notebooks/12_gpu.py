@@ -133,4 +133,4 @@ if (runs := gpu.runs(folder)) is not None:
 # Processes take turns on a GPU, and each switch costs; beyond a number of processes the GPU itself is busy all the time.
 # ```
 #
-# **Next:** {doc}`../book/howto/own-method`
+# **Next:** {doc}`13_rivals`

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -133,7 +134,13 @@ def write_tables(options: Options, sweeps: list[Sweep], others: list[Sweep], mis
         wanted = {plan.run_name(c) for s in sharing for c in s.configs} - missing
         if any((Path(runs) / run / "manifest.json").exists() for run in wanted):
             gather = collect if sharing[0].notebook else collect_compact
+            if sharing[0].published:  # thousands of test rows a run, each right or wrong
+                gather = partial(collect_compact, cars=False)
             print(*gather(runs, str(Path(options.results) / name), wanted), sep="\n")
+    if any(sweep.published for sweep in sweeps):
+        from mstl.report.published.table import write
+
+        print(*write(Path(options.results) / "published", options.data_dirs), sep="\n")
 
 
 def neighbours(options: Options, sweeps: list[Sweep]) -> list[Sweep]:

@@ -33,7 +33,7 @@ from mstl.run.names import Variant
 from mstl.system.errors import InputError
 
 FOLDER = Path("workflow/sweeps")
-TOP = ("profile", "seeds", "results", "notebook", "groups", "blocks")
+TOP = ("profile", "seeds", "results", "notebook", "published", "groups", "blocks")
 ENTRY = tuple(field.name for field in fields(Variant))
 AXES = tuple(field.name for field in fields(TrainConfig) if field.name not in ("profile", "data_dir", "out"))
 DATA = TrainConfig.data  # of a block that names none
@@ -48,6 +48,7 @@ class Sweep:
     notebook: str | None  # executed for each run; None trains without one
     runs: str  # folder of the runs
     entries: tuple[tuple[TrainConfig, str], ...]  # the runs, seeds outermost, and where they are asked for
+    published: bool  # whether the table of published numbers follows
     skipped: Mapping[str, int]  # data that needs a folder and got none -> number of runs left out
 
     @property
@@ -122,8 +123,8 @@ def read(
                 else:
                     skipped[config.data] = skipped.get(config.data, 0) + 1
     entries.sort(key=lambda entry: entry[0].seed)  # stable: a sweep that is stopped early is balanced
-    results = str(top.get("results", path.stem))
-    return Sweep(path, results, top.get("notebook"), common["out"], tuple(entries), skipped)
+    results, beside = str(top.get("results", path.stem)), bool(top.get("published"))
+    return Sweep(path, results, top.get("notebook"), common["out"], tuple(entries), beside, skipped)
 
 
 def select(sweep: Sweep, wanted: Mapping[str, Sequence]) -> list[TrainConfig]:

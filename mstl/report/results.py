@@ -72,7 +72,10 @@ def collect(runs: str = "runs", out: str = "results", wanted: Collection[str] | 
 
 
 def collect_compact(
-    runs: str = "runs-grid", out: str = "results/grid", wanted: Collection[str] | None = None
+    runs: str = "runs-grid",
+    out: str = "results/grid",
+    wanted: Collection[str] | None = None,
+    cars: bool = True,
 ) -> list[Path]:
     """Gather many runs into small tables, ``<out>/<data>/{runs,cars,curves}.csv``.
 
@@ -88,6 +91,7 @@ def collect_compact(
         out: folder of the tables.
         wanted: the runs of a sweep, as ``<data>/<setting>/<variant>/labels-<n>/seed-<s>``; others are left
             out, and their number is printed. None takes all.
+        cars: write ``cars.csv``, too.
 
     Raises:
         InputError: no finished run, or a run folder that cannot be read.
@@ -104,10 +108,10 @@ def collect_compact(
         keys = [{"run": number} for number in range(len(entries))]
         tables = {
             "runs": pd.DataFrame([key | run for key, (run, _, _) in zip(keys, entries, strict=True)]),
-            "cars": _stack(keys, [car_means(images) for _, images, _ in entries]),
+            "cars": _stack(keys, [car_means(images) for _, images, _ in entries]) if cars else None,
             "curves": _stack(keys, [curves for _, _, curves in entries]),
         }
-        written += _write(tables, out / data, "%.4g")
+        written += _write({k: v for k, v in tables.items() if v is not None}, out / data, "%.4g")
     _say_left_out(runs, found, chosen)
     return written
 

@@ -1,0 +1,1 @@
+"""What papers report on their benchmarks, beside what we measure on them."""

@@ -1,0 +1,193 @@
+"""The table in words, computed, so that they are true whatever the numbers say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from mstl.report.bootstrap import Interval
+from mstl.report.comparisons import name_of
+from mstl.report.published.table import BAR, DATA, MEAN, NOT_RUN, interval
+from mstl.report.results import method_label, verdict
+from mstl.run.names import Variant
+
+WIDE = 6  # columns of tasks
+SEEDS = 5  # fewer than these are provisional
+OURS = ("mstl", "mstl_plus")
+SETTING = ["data", "recipe", "sources", "labels", "profile"]
+POOLED = "source_combine"
+
+
+def compared(table: pd.DataFrame) -> pd.DataFrame:
+    """One row for each published method of each benchmark: its mean over tasks, or its only task."""
+    rows = table[table["published"].notna()]
+    single = rows.groupby(["benchmark", "method"])["task"].transform("size") == 1
+    return rows[(rows["task"] == MEAN) | single]
+
+
+def summary(table: pd.DataFrame) -> str:
+    """A paragraph of Markdown: how many published means are reproduced, which are not, and why."""
+    rows = compared(table)
+    run = rows[rows["verdict"] != NOT_RUN]
+    within = run["verdict"].str.startswith("within")
+    if run.empty:
+        return "**Nothing was run yet** that has a published number; `make sweep SWEEP=published` does it."
+    far = run["difference"].abs()
+    said = [f"**{within.sum()} of {len(run)} published means are reproduced within ±{BAR} accuracy points**"]
+    said[0] += f"; half of them lie within {far.median():.1f} and the farthest is off by {far.max():.1f}."
+    few = run[(run["seeds"] > 0) & (run["seeds"] < SEEDS)]
+    if len(few):
+        said.append(f"{len(few)} of them rest on fewer than {SEEDS} seeds and are provisional.")
+    if absent := len(rows) - len(run):
+        said.append(f"{absent} more were not run.")
+    fixed = table[(table["seeds"] == 0) & table["difference"].notna() & (table["task"] != MEAN)]
+    for (benchmark, method), each in fixed.groupby(["benchmark", "method"], sort=False):
+        exact = (each["ours"].round(2) - each["published"]).abs() < 0.005
+        if exact.all():
+            said.append(f"*{benchmark}, {method}* is equal to the last digit on all {len(each)} tasks.")
+    return " ".join(said) + "\n\n" + off(run[~within])
+
+
+def off(rows: pd.DataFrame) -> str:
+    """A Markdown list of the means that are not reproduced, each with its reason."""
+    lines = []
+    for row in rows.itertuples():
+        reason = row.reason or "**the reason is not found**"
+        lines.append(
+            f"* {row.benchmark}, {row.method}: {row.ours:.1f} instead of {row.published:.1f}, "
+            f"{row.verdict} by {abs(row.difference):.1f}; {reason}"
+        )
+    return "\n".join(lines)
+
+
+def wide(table: pd.DataFrame, benchmark: str) -> pd.DataFrame:
+    """A benchmark's methods as rows, its tasks as columns: ours, and in brackets what is published.
+
+    A star marks a published number from memory. With more than `WIDE` tasks they are the rows.
+    """
+    rows = table[table["benchmark"] == benchmark]
+    cells = rows.assign(cell=[_cell(row) for row in rows.itertuples()])
+    methods, tasks = (list(dict.fromkeys(rows[name])) for name in ("method", "task"))
+    tasks.sort(key=lambda task: task == MEAN)
+    shown = cells.pivot(index="method", columns="task", values="cell")
+    shown = shown.reindex(index=methods, columns=tasks).fillna("")
+    last = compared(rows).set_index("method")["verdict"]
+    seeds = rows.groupby("method")["seeds"].max()
+    shown["verdict"] = last.reindex(shown.index).fillna("")
+    shown["seeds"] = [str(n) if n else "–" for n in seeds.reindex(shown.index)]
+    shown = shown.rename_axis(columns=None, index="ours (published)")
+    return shown.T.rename_axis("ours (published)") if len(tasks) > WIDE else shown
+
+
+def _cell(row) -> str:
+    ours = NOT_RUN if np.isnan(row.ours) else f"{row.ours:.1f}"
+    if np.isnan(row.published):
+        return ours
+    return f"{ours} ({row.published:.1f}{'*' if row.recalled else ''})"
+
+
+def protocols(table: pd.DataFrame) -> str:
+    """A Markdown table: what each paper did, and where we deviate."""
+    lines = ["| Benchmark | Where | Protocol of the paper | We deviate |", "|---|---|---|---|"]
+    for row in table.itertuples():
+        lines.append(f"| {row.benchmark} | {row.table} | {row.protocol} | {row.deviations or NOT_RUN} |")
+    return "\n".join(lines)
+
+
+def against_linear(table: pd.DataFrame) -> str:
+    """A Markdown list: each published network on the Amazon reviews against the linear classifier."""
+    rows = table[table["task"] != MEAN]
+    linear = rows[rows["variant"] == "linear_svm"].drop_duplicates("task").set_index("task")["ours"]
+    networks = rows[rows["published"].notna() & rows["task"].isin(linear.index)]
+    lines = []
+    for (benchmark, method), each in networks.groupby(["benchmark", "method"], sort=False):
+        if "linear_svm" in set(each["variant"]):
+            continue
+        level = linear.loc[each["task"]]
+        ahead = int((level.to_numpy() >= each["published"].to_numpy()).sum())
+        means = f"published {each['published'].mean():.1f}, linear {level.mean():.1f}"
+        lines.append(
+            f"* {benchmark}, {method}: {means}; the linear one is ahead on {ahead} of {len(each)} tasks"
+        )
+    return "\n".join(lines) or f"*{NOT_RUN}*"
+
+
+def differences(measured: pd.DataFrame) -> pd.DataFrame:
+    """Models of ours against plain pooling, against the best rival and against themselves with one change.
+
+    One row a pair and setting: data, targets, J, labels and profile. A difference is formed seed by seed, as
+    the mean over the targets that both sides have; `interval` of it over seeds. The best rival is named after
+    the fact, which favours it.
+
+    Args:
+        measured: rows of `mstl.report.published.table.scores`.
+    """
+    runs = measured[(measured["seed"] >= 0) & (measured["sources"] > 1)]
+    targets = runs["recipe"].where(~runs["recipe"].str.startswith("to-"), "all targets")
+    rows = []
+    for key, group in runs.groupby(["data", targets, "sources", "labels", "profile"], sort=True):
+        for kind, method, reference in _pairs(group):
+            difference = _paired(group, method, reference)
+            if difference is None:
+                continue
+            mean, low, high = interval(difference["difference"])
+            found = {"kind": kind, "method": method, "reference": reference}
+            found |= {"difference": mean, "low": low, "high": high}
+            found |= {"seeds": len(difference), "tasks": difference["tasks"].iloc[0]}
+            rows.append(dict(zip(SETTING, key, strict=True)) | found)
+    columns = ["kind", "method", "reference", "difference", "low", "high", "seeds", "tasks"]
+    return pd.DataFrame(rows, columns=[*SETTING, *columns])
+
+
+def _pairs(group: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
+    names = {name: Variant.parse(name) for name in group["method"].unique()}
+    level = group.groupby("method")["accuracy"].mean()
+    rivals = [name for name, v in names.items() if v.method not in (*OURS, "oracle", "target_only")]
+    for name, variant in names.items():
+        if variant.method not in OURS:
+            continue
+        if variant.change:
+            if variant.method in names:
+                yield "change", name, variant.method
+            continue
+        if POOLED in rivals:
+            yield "pooling", name, POOLED
+        best = max((r for r in rivals if r != POOLED), key=level.get, default=None)
+        if best:
+            yield "best rival", name, best
+    if set(OURS) <= set(names):
+        yield "reading", "mstl_plus", "mstl"
+
+
+def _paired(group: pd.DataFrame, method: str, reference: str) -> pd.DataFrame | None:
+    """Difference of each seed, mean over the targets that both have in every shared seed."""
+    sides = [
+        group[group["method"] == name].pivot(index="seed", columns="recipe", values="accuracy")
+        for name in (method, reference)
+    ]
+    apart = (sides[0] - sides[1]).dropna(axis=1, how="all").dropna(axis=0)
+    if apart.empty:
+        return None
+    return pd.DataFrame({"difference": apart.mean(axis=1), "tasks": apart.shape[1]})
+
+
+def difference_lines(table: pd.DataFrame) -> str:
+    """A Markdown list of the rows of `differences`, with a verdict each, below the name of their setting."""
+    lines = []
+    for key, rows in table.groupby(SETTING, sort=False):
+        data, recipe, *rest = key
+        at = name_of(dict(zip(SETTING[2:], rest, strict=True)))
+        lines += ["", f"**{DATA.get(data, data)}, {recipe}** ({at})", ""]
+        lines += [_difference_line(row) for row in rows.itertuples()]
+    return "\n".join(lines[1:]) or f"*{NOT_RUN}*"
+
+
+def _difference_line(row) -> str:
+    after = ", the best rival, named after the fact" if row.kind == "best rival" else ""
+    names = method_label(row.method), method_label(row.reference) + after
+    if row.seeds == 1:
+        return f"* {names[0]} minus {names[1]}: {row.difference:+.1f} accuracy points on one seed, no verdict"
+    line = verdict(*names, Interval(row.difference / 100, row.low / 100, row.high / 100), "accuracy")
+    return line + (f" *({row.seeds} of {SEEDS} seeds: provisional)*" if row.seeds < SEEDS else "")
