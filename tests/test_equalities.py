@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import toy_task
+from conftest import toy_classes, toy_task
 from torch import Tensor
 
 from mstl.run.config import TrainConfig
@@ -48,18 +48,24 @@ def distance(left: Tensor, right: Tensor) -> float:
 )
 @pytest.mark.parametrize(
     ("method", "size"),
-    [("source_combine", (32, 48)), ("mstl", SQUARE), ("mstl_plus", (32, 48)), ("m3sda", (32, 48))],
+    [
+        *(("source_combine", (32, 48)), ("mstl", SQUARE), ("mstl_plus", (32, 48)), ("m3sda", (32, 48))),
+        *(("mstl", "classes"), ("mdan_soft", "classes")),
+    ],
 )
 def test_two_processes_equal_one_on_the_same_global_batch(tmp_path, method, size, record_property):
-    task = toy_task(labels=4, size=size)
-    one, two = (train(tiny(tmp_path / str(n), method, devices=n), task=task) for n in (1, 2))
+    task, known = toy_classes((12, 1, 1)), {"data": "amazon", "recipe": "to-books"}
+    if size != "classes":
+        task, known = toy_task(labels=4, size=size), {}
+    one, two = (train(tiny(tmp_path / str(n), method, devices=n, **known), task=task) for n in (1, 2))
     expected, found = weights(one), weights(two)
     assert expected.keys() == found.keys()
     largest = distance(*(flat(w.values()) for w in (expected, found)))
     record_property(f"relative distance of the weights after 10 steps, {method}", largest)
     # Rounding differs at 1e-7 from the first step on; Adam carries small gradients' signs into the weights.
     assert largest < 1e-4
-    scores = [pd.read_csv(folder / "images.csv")["dice"] for folder in (one, two)]
+    scores = [pd.read_csv(folder / "images.csv") for folder in (one, two)]
+    scores = [table["probability" if size == "classes" else "dice"] for table in scores]
     assert (scores[0] - scores[1]).abs().max() < 0.01
 
 
@@ -194,7 +200,7 @@ def test_a_compiled_step_equals_an_eager_one(tmp_path, method, record_property):
 THREADS = """
 import sys
 sys.path.insert(0, {tests!r})
-from conftest import toy_task
+from conftest import toy_classes, toy_task
 from mstl.run.config import TrainConfig
 from mstl.run.train import train
 import torch

@@ -77,15 +77,15 @@ def test_a_mask_lies_as_its_image_is_stored(run, tmp_path, capsys):
         assert np.array_equal(np.asarray(Image.open(path)), 255 * TURNS[tag](upright))
 
 
-def class_run(tmp_path, monkeypatch, shape):
-    monkeypatch.setattr(TrainConfig, "problem", "classification")
-    config = TrainConfig(method="mstl", profile="tiny", steps=4, out=str(tmp_path / "runs"))
+def class_run(tmp_path, shape):
+    known = {"data": "digits", "recipe": "to-handwritten", "out": str(tmp_path / "runs")}
+    config = TrainConfig(**known, method="mstl", profile="tiny", steps=4)
     return train(config, task=toy_classes(shape)), config
 
 
-def test_of_classes_a_folder_of_images_becomes_a_table(tmp_path, monkeypatch):
+def test_of_classes_a_folder_of_images_becomes_a_table(tmp_path):
     test = toy_classes().test
-    folder, config = class_run(tmp_path, monkeypatch, (3, 28, 28))
+    folder, config = class_run(tmp_path, (3, 28, 28))
     (tmp_path / "in").mkdir()
     for k, image in enumerate(test.images):
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / f"in/={k}.png")
@@ -106,8 +106,8 @@ def test_of_classes_a_folder_of_images_becomes_a_table(tmp_path, monkeypatch):
         load_run(folder)
 
 
-def test_of_vectors_there_is_no_folder_of_images(tmp_path, monkeypatch):
-    folder, _ = class_run(tmp_path, monkeypatch, (12, 1, 1))
+def test_of_vectors_there_is_no_folder_of_images(tmp_path):
+    folder, _ = class_run(tmp_path, (12, 1, 1))
     (tmp_path / "in").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "in/a.png")
     with pytest.raises(InputError, match="reads vectors, not images; use load_method") as caught:

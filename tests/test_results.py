@@ -132,22 +132,22 @@ def test_compact_tables_hold_the_means_over_a_cars_images(compact):
 @pytest.fixture(scope="module")
 def class_runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("classes")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrainConfig, "problem", "classification")
-        for method in ("mstl", "source_combine"):
-            config = TrainConfig(method=method, profile="tiny", steps=5, out=str(folder / "runs"))
-            training.train(config, task=toy_classes((12, 1, 1)))
+    for method in ("mstl", "source_combine"):
+        known = {"data": "amazon", "recipe": "to-books", "out": str(folder / "runs")}
+        training.train(
+            TrainConfig(**known, method=method, profile="tiny", steps=5), task=toy_classes((12, 1, 1))
+        )
     return folder
 
 
 def test_runs_on_classes_have_accuracies_that_are_those_of_their_images(class_runs):
     results.collect(str(class_runs / "runs"), str(class_runs / "results"))
     results.collect_compact(str(class_runs / "runs"), str(class_runs / "grid"))
-    table, images = (results.load(class_runs / "results", "studio", name) for name in ("runs", "images"))
+    table, images = (results.load(class_runs / "results", "amazon", name) for name in ("runs", "images"))
     assert not {"dice", "iou", "validation_dice"} & {*table, *images}
     assert {*images["class"]} == {"NA", "b", "c"}
     for row in table.itertuples():
-        folder = class_runs / f"runs/studio/parts/{row.method}/labels-8/seed-0"
+        folder = class_runs / f"runs/amazon/to-books/{row.method}/labels-8/seed-0"
         scored = pd.read_csv(folder / "images.csv", keep_default_na=False)
         right = scored["class"] == scored["predicted"]
         test, validation = scored["split"] == "test", scored["split"] == "validation"
@@ -158,7 +158,7 @@ def test_runs_on_classes_have_accuracies_that_are_those_of_their_images(class_ru
         assert images[images["method"] == row.method]["accuracy"].mean() == pytest.approx(
             row.accuracy, abs=1e-4
         )
-    cars = results.load(class_runs / "grid", "studio", "cars")
+    cars = results.load(class_runs / "grid", "amazon", "cars")
     pd.testing.assert_series_equal(
         cars.groupby("method")["accuracy"].mean(), table.groupby("method")["accuracy"].mean(), atol=1e-3
     )
