@@ -316,7 +316,7 @@ def test_the_repository_is_named_by_the_package_metadata():
 
 
 def test_unknown_data_names_the_known(tmp_path):
-    with pytest.raises(InputError, match="unknown data 'boats'; choose from studio, carparts,"):
+    with pytest.raises(InputError, match="unknown data 'boats'; choose from studio, studio-styles,"):
         load("boats", cache_dir=tmp_path)
 
 

@@ -353,6 +353,7 @@ def test_the_recipes_give_the_numbers_of_sources_that_are_promised():
     assert TARGET_VIEWS == (3, 7, 11, 15)
     parts = {
         "studio": (3, 1, 2, 4),
+        "studio-styles": (3, 1, 2, 4),
         "carvana": (3, 1, 2, 4),
         "carparts": (3, 1, 2, 4),
         "folder": (2, 1, 3, 4),
@@ -363,7 +364,7 @@ def test_the_recipes_give_the_numbers_of_sources_that_are_promised():
         "parts-plain": parts,
         "views": views,
         "views-styled": views,
-        "chimeras": {"studio": (3, 1, 2)},
+        "chimeras": {"studio": (3, 1, 2), "studio-styles": (3, 1, 2)},
         "own": {"folder": ()},
     }
     assert RECIPES["parts"].number("parts", "folder", 0) == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 from mstl.data import store
 from mstl.data.collections import COLLECTIONS
 from mstl.data.domain import Domain
+from mstl.data.files import STUDIO
 from mstl.data.readers import carparts, carvana, download, folder, studio
 from mstl.data.readers.listing import Listing, existing_folder
 from mstl.system.cache import cache_folder
@@ -16,6 +17,11 @@ from mstl.system.errors import InputError
 
 def _studio(data_dir: Path | None, cache: Path) -> Listing:
     return studio.listing(studio.locate(data_dir, cache))
+
+
+def _studio_styles(data_dir: Path | None, cache: Path) -> Listing:
+    place = studio.locate(data_dir, cache)
+    return studio.with_body_styles(studio.listing(place), place)
 
 
 def _carparts(data_dir: Path | None, cache: Path) -> Listing:
@@ -37,12 +43,13 @@ def _folder(data_dir: Path | None, cache: Path) -> Listing:
 
 DATA: dict[str, Callable[[Path | None, Path], Listing]] = {
     "studio": _studio,
+    "studio-styles": _studio_styles,
     "carparts": _carparts,
     "carvana": _carvana,
     "folder": _folder,
 }
-# What needs no folder, whoever asks.
-EMBEDDED = ("studio", *(name for name, collection in COLLECTIONS.items() if collection.embedded))
+# What needs no folder.
+EMBEDDED = (*STUDIO, *(name for name, collection in COLLECTIONS.items() if collection.embedded))
 
 
 def load(
@@ -54,7 +61,8 @@ def load(
     """All images of a data set as one `Domain`.
 
     Args:
-        data: ``studio``, ``carparts``, ``carvana`` or ``folder``.
+        data: ``studio``, ``studio-styles`` (labelled by body style, too), ``carparts``, ``carvana`` or
+            ``folder``.
         size: height and width in pixels, multiples of 8.
         data_dir: the data's folder; without it studio is found in the clone or fetched,
             carparts and carvana are downloaded.
@@ -64,6 +72,8 @@ def load(
         InputError: unknown data, unusable size, or files that do not fit; the message says what to do.
     """
     check_data(data)
+    if data in COLLECTIONS:
+        raise InputError(f"data {data!r} are several domains; read them by COLLECTIONS[{data!r}].read")
     size = store.check_working_size(size)
     return store.domain(DATA[data](_path(data_dir), cache_folder(cache_dir)), size, cache_dir)
 
@@ -73,8 +83,14 @@ def load_chimeras(
     size: tuple[int, int] = (64, 96),
     data_dir: str | Path | None = None,
     cache_dir: str | Path | None = None,
+    styles: bool = False,
 ) -> Domain:
     """The studio's objects that carry one true car part: ``front``, ``cabin`` or ``rear``.
+
+    Args:
+        part: that one.
+        size, data_dir, cache_dir: as in `load`.
+        styles: label them by body style, too.
 
     Raises:
         InputError: unknown part, or as `load`.
@@ -83,7 +99,10 @@ def load_chimeras(
         raise InputError(f"unknown chimera {part!r}; choose from {', '.join(studio.CHIMERAS)}")
     size = store.check_working_size(size)
     place = studio.locate(_path(data_dir), cache_folder(cache_dir))
-    return store.domain(studio.chimera(place, part), size, cache_dir)
+    listing = studio.chimera(place, part)
+    if styles:
+        listing = studio.with_body_styles(listing, place, part)
+    return store.domain(listing, size, cache_dir)
 
 
 def check_data(data: str) -> None:
@@ -99,7 +118,7 @@ def problem_of(data: str) -> str:
         InputError: unknown data.
     """
     check_data(data)
-    return "classification" if data in COLLECTIONS else "segmentation"
+    return "classification" if data in (*COLLECTIONS, "studio-styles") else "segmentation"
 
 
 def _path(data_dir: str | Path | None) -> Path | None:

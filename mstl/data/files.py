@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CLONE = Path(__file__).parents[2]
+STUDIO = ("studio", "studio-styles")  # data that the studio's files are
 
 
 def files_fingerprint(data: str, data_dir: str | None, besides: str | None = None) -> str:
@@ -18,13 +19,14 @@ def files_fingerprint(data: str, data_dir: str | None, besides: str | None = Non
 
     Args:
         data: its name.
-        data_dir: its folder; None is the clone's ``data/<data>.zip``, or what the environment names instead.
+        data_dir: its folder; None is the clone's ``data/studio.zip`` where the data are its, or what the
+            environment names instead.
         besides: a folder below it that is none of the data, for instance that of the runs.
     """
     found = hashlib.blake2b(data.encode(), digest_size=16)
-    folder = data_dir or (os.environ.get("MSTL_STUDIO") if data == "studio" else None)
+    folder = data_dir or (os.environ.get("MSTL_STUDIO") if data in STUDIO else None)
     place = Path(folder).expanduser() if folder else CLONE / "data"
-    paths = _below(place, besides) if folder else place.glob(f"{data}.zip")
+    paths = _below(place, besides) if folder else place.glob("studio.zip") if data in STUDIO else ()
     for path in paths:
         found.update(os.fsencode(path.relative_to(place)) + b"\0")
         with path.open("rb") as file:

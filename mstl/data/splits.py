@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +18,9 @@ TEST_SHARE = 0.25  # of the target's cars
 VALIDATION_SHARE = 0.125
 
 
-def deal_cars(groups: np.ndarray, usable: list[np.ndarray], seed: int) -> list[np.ndarray]:
+def deal_cars(
+    groups: np.ndarray, usable: list[np.ndarray], seed: int, kinds: np.ndarray | None = None
+) -> list[np.ndarray]:
     """Give every car to one role, the target (role 0) or a source (roles 1 ...), and return each role's rows.
 
     Args:
@@ -25,10 +29,13 @@ def deal_cars(groups: np.ndarray, usable: list[np.ndarray], seed: int) -> list[n
             the cars with the fewest such roles first, so that shares stay near
             `TARGET_SHARE` and (1 − `TARGET_SHARE`) / J.
         seed: orders the cars.
+        kinds: the class of each row, if any; cars of one class are dealt one after the other, so that each
+            role gets its share of every class.
 
     Returns:
         int64 arrays of rows, ascending, one a role.
     """
+    kind = {} if kinds is None else dict(zip(groups.tolist(), kinds.tolist(), strict=True))
     roles = len(usable)
     share = [TARGET_SHARE] + [(1 - TARGET_SHARE) / (roles - 1)] * (roles - 1)
     able = {car: [] for car in shuffled(set(groups.tolist()), seed, "deal")}
@@ -38,7 +45,7 @@ def deal_cars(groups: np.ndarray, usable: list[np.ndarray], seed: int) -> list[n
     given: dict[str, int] = {}
     count = [0] * roles
     for car in sorted(
-        (c for c in able if able[c]), key=lambda c: len(able[c])
+        (c for c in able if able[c]), key=lambda c: (len(able[c]), kind.get(c, 0))
     ):  # stable: ties keep the seed's order
         role = min(able[car], key=lambda r: ((count[r] + 1) / share[r], r))
         given[car] = role
@@ -58,7 +65,12 @@ class TargetSplit:
 
 
 def split_target(
-    groups: np.ndarray, rows: np.ndarray, names: list[str], labels: int, seed: int
+    groups: np.ndarray,
+    rows: np.ndarray,
+    names: list[str],
+    labels: int,
+    seed: int,
+    kinds: np.ndarray | None = None,
 ) -> TargetSplit:
     """Test, validation and training cars; ``labels`` training images are labelled.
 
@@ -69,6 +81,7 @@ def split_target(
         groups: str (n,), the car of each row of the whole domain.
         rows: the target's rows.
         names: n names that tell images of a car apart whatever their row.
+        kinds: the class of each row, if any; test, validation and labelled images are spread over classes.
 
     Raises:
         InputError: too few cars for test, validation and training, or more labels than training images.
@@ -81,14 +94,17 @@ def split_target(
             f"the target has {len(cars)} cars; training, validation and test need one each at least: use "
             "data with more cars"
         )
-    test, validation = set(cars[:n_test]), set(cars[n_test : n_test + n_validation])
-    training = cars[n_test + n_validation :]
+    kind = {} if kinds is None else dict(zip(groups.tolist(), kinds.tolist(), strict=True))
+    cars = evenly(cars, kind)
+    test, rest = set(cars[:n_test]), evenly(cars[n_test:], kind)
+    validation, training = set(rest[:n_validation]), rest[n_validation:]
     images = {
         car: sorted((r for r in rows if groups[r] == car), key=lambda r: chance(seed, "image", names[r]))
         for car in training
     }
     most = max(len(of_car) for of_car in images.values())
     order = [images[car][turn] for turn in range(most) for car in training if turn < len(images[car])]
+    order = evenly(order, {} if kinds is None else dict(enumerate(kinds.tolist())))
     if not 0 <= labels <= len(order):
         raise InputError(
             f"labels = {labels}, but the target has {len(order)} training images; choose 0 to {len(order)}"
@@ -99,6 +115,23 @@ def split_target(
         validation=np.array([r for r in rows if groups[r] in validation], dtype=np.int64),
         test=np.array([r for r in rows if groups[r] in test], dtype=np.int64),
     )
+
+
+def evenly(items: list, kinds: Mapping) -> list:
+    """``items`` in an order whose every beginning is spread evenly over kinds, while these last.
+
+    Those of one kind keep their order, and where there are no kinds all do.
+
+    Args:
+        kinds: the kind of each item, or nothing.
+    """
+    turns: Counter = Counter()
+    ranks = {}
+    for item in items:
+        kind = kinds.get(item) if kinds else item
+        ranks[item] = turns[kind]
+        turns[kind] += 1
+    return sorted(items, key=ranks.__getitem__)
 
 
 def image_names(domain: Domain) -> list[str]:
@@ -117,5 +150,6 @@ def divide(whole: Domain, rows: np.ndarray, labels: int, seed: int) -> dict[str,
     Raises:
         InputError: as `split_target`.
     """
-    split = split_target(whole.groups, rows, image_names(whole), labels, seed)
+    kinds = None if whole.labels is None else whole.labels.numpy()
+    split = split_target(whole.groups, rows, image_names(whole), labels, seed, kinds)
     return {name: whole.select(index, name) if len(index) else None for name, index in vars(split).items()}

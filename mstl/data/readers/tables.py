@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 from mstl.data.readers.listing import plain_file
+from mstl.data.readers.packed import Packed
 from mstl.system.errors import InputError
 
 COLUMNS = 1000  # more is no table of ours
 CELL = 2**24  # characters; a run-length mask of a large photograph has far fewer
 
 
-def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
+def read_rows(path: Path | Packed, columns: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
     """Number of the line and the cells of ``columns``, row by row.
 
     Empty lines and other columns are passed over; a byte order mark, any kind of line end and quoted cells
@@ -24,7 +26,7 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, list[
     """
     before = csv.field_size_limit(CELL)
     try:
-        with open(plain_file(path), newline="", encoding="utf-8-sig") as file:
+        with io.TextIOWrapper(plain_file(path).open("rb"), encoding="utf-8-sig", newline="") as file:
             # `strict`: an open quote would swallow the rest of the file.
             rows = csv.reader(_without_nul(file, path), strict=True)
             places = _places(path, [cell.strip() for cell in next(rows, [])], columns)

@@ -129,7 +129,7 @@ def class_task(
                 f"domain {domain.name!r} has {domain.images.shape[1]} features and the target "
                 f"{problem.shape[0]}; features must be the same in all domains"
             )
-    _check_known(made, train if test is None else train.join(test, train.name))
+    check_known(made, train if test is None else train.join(test, train.name))
     split = split_classes(train, labels, seed, tested=test is None)
     parts = {key: train.select(rows, key) if len(rows) else None for key, rows in split.items()}
     if test is not None:
@@ -190,7 +190,7 @@ def check_labels(labels: int, images: int, classes: tuple[str, ...]) -> None:
         )
 
 
-def _check_known(sources: tuple[Domain, ...], target: Domain) -> None:
+def check_known(sources: tuple[Domain, ...], target: Domain) -> None:
     """Refuse a class that the target has and no source knows: nobody could teach it."""
     taught = set().union(*(set(source.labels.tolist()) for source in sources))
     unknown = [target.classes[k] for k in sorted(set(target.labels.tolist()) - taught)]

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mstl.data.catalogue import check_data, load, load_chimeras
+from mstl.data.catalogue import check_data, load, load_chimeras, problem_of
 from mstl.data.collections import COLLECTIONS
 from mstl.data.domain import Domain
 from mstl.data.readers.studio import CHIMERAS
 from mstl.data.recipes import regions as car
-from mstl.data.recipes.domains import collected_task
+from mstl.data.recipes.domains import check_known, check_labels, collected_task
 from mstl.data.recipes.leaks import check_groups
 from mstl.data.recipes.own import own_domains
 from mstl.data.recipes.spoil import left_out, spoiled
@@ -25,6 +25,7 @@ from mstl.data.recipes.windows import cut, jittered, over
 from mstl.data.splits import deal_cars, divide, image_names
 from mstl.data.store import STRIDE, check_working_size
 from mstl.data.task import Task
+from mstl.problems import Classification, Segmentation
 from mstl.system.errors import InputError
 
 # Views within 22.5° of front, rear and side; the target's lie at 45°, between an end and a side.
@@ -124,7 +125,7 @@ def _parts(request: Request, styled: bool) -> tuple[tuple[Domain, ...], Domain, 
                 f"window over it; {empty} of {len(whole)} masks are empty at {request.size[0]}×"
                 f"{request.size[1]}: mark larger objects, or choose another recipe"
             )
-    target, *rows = deal_cars(whole.groups, usable, request.seed)
+    target, *rows = deal_cars(whole.groups, usable, request.seed, _kinds(whole))
     names = image_names(whole)
     sources = []
     for j, name in enumerate(layout[: request.sources]):
@@ -144,7 +145,7 @@ def _views(request: Request, styled: bool) -> tuple[tuple[Domain, ...], Domain, 
             "files <car>_<view>, or choose recipe 'parts'"
         )
     usable = [np.isin(whole.views, views) for views in (TARGET_VIEWS, *VIEWS.values())]
-    target, *rows = deal_cars(whole.groups, usable, request.seed)
+    target, *rows = deal_cars(whole.groups, usable, request.seed, _kinds(whole))
     names = list(VIEWS)[: request.sources]
     for j, name in enumerate(names):
         if not len(rows[j]):
@@ -154,9 +155,9 @@ def _views(request: Request, styled: bool) -> tuple[tuple[Domain, ...], Domain, 
 
 
 def _chimeras(request: Request) -> tuple[tuple[Domain, ...], Domain, np.ndarray]:
-    whole = request.load()
+    whole, styles = request.load(), problem_of(request.data) == "classification"
     sources = tuple(
-        replace(load_chimeras(part, request.size, request.data_dir, request.cache_dir), name=part)
+        replace(load_chimeras(part, request.size, request.data_dir, request.cache_dir, styles), name=part)
         for part in CHIMERAS[: request.sources]
     )
     return sources, whole, np.arange(len(whole))
@@ -165,6 +166,10 @@ def _chimeras(request: Request) -> tuple[tuple[Domain, ...], Domain, np.ndarray]
 def _own(request: Request) -> tuple[tuple[Domain, ...], Domain, np.ndarray]:
     sources, whole = own_domains(request.data_dir, request.sources, request.size, request.cache_dir)
     return sources, whole, np.arange(len(whole))
+
+
+def _kinds(whole: Domain) -> np.ndarray | None:
+    return None if whole.labels is None else whole.labels.numpy()
 
 
 def _in_styles(sources: list[Domain], styled: bool) -> tuple[Domain, ...]:
@@ -183,7 +188,8 @@ def _too_few(whole: Domain, count: int, name: str) -> InputError:
     )
 
 
-_PARTS = {"studio": (3, 1, 2, 4), "carvana": (3, 1, 2, 4), "carparts": (3, 1, 2, 4), "folder": (2, 1, 3, 4)}
+_PARTS = dict.fromkeys(("studio", "studio-styles", "carvana", "carparts"), (3, 1, 2, 4))
+_PARTS["folder"] = (2, 1, 3, 4)
 _ANY = {data: (3, 1, 2) for data in _PARTS}
 
 RECIPES: dict[str, Recipe] = {
@@ -206,7 +212,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "chimeras": Recipe(
         "objects that carry a true front, cabin or rear on a foreign body; target: whole cars",
-        {"studio": (3, 1, 2)},
+        dict.fromkeys(("studio", "studio-styles"), (3, 1, 2)),
         _chimeras,
     ),
     "own": Recipe(
@@ -235,20 +241,21 @@ def local_task(
     of 8. With J below the number of parts of a recipe, the first J sources are those of the full recipe.
 
     Args:
-        data: ``studio``, ``carparts``, ``carvana`` or ``folder``.
-        recipe: a key of `RECIPES`.
+        data: ``studio``, ``studio-styles``, ``carparts``, ``carvana``, ``folder``, or a key of `COLLECTIONS`.
+        recipe: a key of `RECIPES`; of `COLLECTIONS` ``to-<target>`` or ``<source>-to-<target>``.
         sources: J; 0 is the recipe's own.
         labels: labelled target images, 0 to all training images.
         seed: of split and windows.
         size: height and width of the target's images, multiples of 8.
         data_dir: as in `load`.
         cache_dir: as in `load`.
-        extra: sources to add, of ``useless`` (noise) and ``harmful`` (inverted masks), separated by spaces.
+        extra: sources to add, of ``useless`` (noise) and ``harmful`` (inverted masks, or classes shifted by
+            one), separated by spaces.
         without: the recipe's sources to leave out, one name or several.
 
     Raises:
         InputError: unknown data or recipe, J the recipe does not give, too few cars, more labels than
-            training images, or as `load`.
+            training images, a class that no source knows, labels but fewer than classes, or as `load`.
     """
     check_data(data)
     if data in COLLECTIONS:
@@ -261,5 +268,10 @@ def local_task(
     number = RECIPES[recipe].number(recipe, data, sources)
     request = Request(data, number, seed, check_working_size(size), data_dir, cache_dir)
     made, whole, rows = RECIPES[recipe].make(request)
-    made = spoiled(left_out(made, without), extra, seed)
-    return Task(f"{data}/{recipe}", made, **divide(whole, rows, labels, seed))
+    made, problem = left_out(made, without), Segmentation()
+    if whole.classes:
+        problem = Classification(whole.classes, (3, *whole.size))
+        check_known(made, whole.select(rows))
+        check_labels(labels, labels, whole.classes)
+    made = spoiled(made, extra, seed)
+    return Task(f"{data}/{recipe}", made, **divide(whole, rows, labels, seed), problem=problem)

@@ -1,4 +1,4 @@
-"""Sources that help nobody: noise, and masks turned inside out. What a trustworthy method must survive."""
+"""Sources that help nobody: noise, and labels turned round. What a trustworthy method must survive."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from mstl.system.errors import InputError
 def useless(like: Domain, seed: int) -> Domain:
     """As many noise textures as ``like`` has images, with blobs that have nothing to do with them as masks.
 
-    Texture and blob are smooth noise of different random draws: nothing can be learnt that helps anywhere.
+    Texture and blob are smooth noise of different random draws: nothing can be learnt that helps anywhere. Of
+    classes they bear those of ``like``, shuffled.
     """
     generator = torch.Generator().manual_seed(seed)
     n, (height, width) = len(like), like.size
@@ -28,17 +29,22 @@ def useless(like: Domain, seed: int) -> Domain:
         masks=(_smooth_noise(n, 1, height, width, 5, generator) > 0.5).to(torch.uint8),
         groups=np.array([f"noise-{i}" for i in range(n)]),
         views=np.ones(n, dtype=like.views.dtype),
+        labels=None if like.labels is None else like.labels[torch.randperm(n, generator=generator)],
+        classes=like.classes,
     )
 
 
 def harmful(like: Domain, seed: int) -> Domain:
     """The images of ``like`` mirrored, in a style of their own, with inverted masks: object is background.
 
-    Every label is wrong, in the same way each time, so the source is learnable and says the opposite of the
-    others. ``seed`` is not used: nothing is random here.
+    Each class is called as the next one is, and the last as the first. Every label is wrong, in the same way
+    each time, so the source is learnable and says the opposite of the others. ``seed`` is not used: nothing
+    is random here.
     """
     images = STYLES[-1](like.images, like.masks)
-    return replace(like, name="harmful", images=images.flip(-1), masks=1 - like.masks.flip(-1), parts=None)
+    labels = None if like.labels is None else ((like.labels.int() + 1) % len(like.classes)).to(torch.uint8)
+    changed = {"images": images.flip(-1), "masks": 1 - like.masks.flip(-1), "parts": None, "labels": labels}
+    return replace(like, name="harmful", **changed)
 
 
 EXTRA = {"useless": useless, "harmful": harmful}
