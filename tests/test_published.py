@@ -16,7 +16,7 @@ import run
 import sweep_file
 from command_line import Options
 from mstl.methods.catalogue import METHODS
-from mstl.report.published import references, text
+from mstl.report.published import references, text, variants
 from mstl.report.published import table as published
 from mstl.system.errors import InputError
 
@@ -197,7 +197,13 @@ def test_a_benchmark_without_a_protocol_is_named(tmp_path):
 def test_differences_are_paired_by_seed_and_target():
     """Levels of seeds and targets differ by far more than methods do, and cancel."""
     levels = {("to-books", 0): 60.0, ("to-books", 1): 70.0, ("to-dvd", 0): 80.0, ("to-dvd", 1): 90.0}
-    add = {"mstl": 0, "mstl_plus": 2, "mstl_plus+attention=none": 1.5, "source_combine": 1, "dann": 1.25}
+    add = {
+        "mstl": 0,
+        "mstl_plus+updates=0": 2,
+        "mstl_plus+updates=0+attention=none": 1.5,
+        "source_combine": 1,
+        "dann": 1.25,
+    }
     key = {"data": "amazon", "labels": 0, "profile": "mdan", "sources": 3}
     rows = [
         key | {"recipe": recipe, "seed": seed, "method": name, "accuracy": level + more + more * seed / 10}
@@ -209,8 +215,25 @@ def test_differences_are_paired_by_seed_and_target():
         assert row["difference"] == pytest.approx(1.05 * (add[method] - add[reference]))
         assert (row["seeds"], row["tasks"]) == (2, 2)
     kinds = table["kind"].to_dict()
-    assert kinds["mstl_plus+attention=none", "mstl_plus"] == "change"
-    assert kinds["mstl_plus", "dann"] == "best rival" and kinds["mstl", "source_combine"] == "pooling"
+    assert kinds["mstl_plus+updates=0+attention=none", "mstl_plus+updates=0"] == "change"
+    assert kinds["mstl_plus+updates=0", "mstl"] == "reading"
+    assert (
+        kinds["mstl_plus+updates=0", "dann"] == "best rival" and kinds["mstl", "source_combine"] == "pooling"
+    )
+
+
+def test_settings_of_a_protocol_need_no_mention_and_changes_do():
+    protocol, changed = "mstl+strength=0.01+updates=0", "mstl+strength=0.01+updates=0+attention=none"
+    names = [changed, protocol, "dann+strength=1", "dann+strength=2", "dctn", "dctn+weight=1"]
+    assert variants.plain(names) == {"mstl": protocol, "dctn": "dctn"}
+    assert variants.labels(names) == {
+        protocol: "MSTL",
+        changed: "MSTL + attention=none",
+        "dann+strength=1": "DANN + strength=1",  # neither is the plain one
+        "dann+strength=2": "DANN + strength=2",
+        "dctn": "DCTN",
+        "dctn+weight=1": "DCTN + weight=1",
+    }
 
 
 @pytest.fixture
@@ -320,7 +343,7 @@ def test_histograms_are_reproduced_on_all_twelve_tasks_to_the_last_digit():
 
 
 PARTS: dict[str, tuple[dict, tuple[str, ...]]] = {
-    "nothing": ({}, ("Nothing was run yet", "not run (81.0)")),
+    "nothing": ({}, ("Nothing was run yet", "not run (published 81.0)", "– (81.0)")),
     "one seed": (
         {("to-books", name, "mdan", 0): [80.0] for name in ("dann", "mstl", "source_combine")},
         ("rest on fewer than 5 seeds", "MSTL minus source combine: +0.0 accuracy points on one seed"),

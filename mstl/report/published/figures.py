@@ -15,6 +15,7 @@ from mstl.report.plots import GREY, colour
 from mstl.report.published.references import TITLES
 from mstl.report.published.table import BAR, MEAN, NOT_RUN
 from mstl.report.published.text import compared
+from mstl.report.published.variants import plain
 from mstl.run.names import Variant
 
 ROW = 0.3  # inches
@@ -72,11 +73,11 @@ def _row(ax: Axes, y: int, row, each: pd.Series) -> None:
 def levels(table: pd.DataFrame, benchmark: str) -> Figure:
     """A panel for each task of a benchmark: published and our accuracy of each method, a line at the SVM's.
 
-    Of methods that nothing is published of, those without a change of their own.
+    Of methods that nothing is published of, the plain variant.
     """
     rows = table[(table["benchmark"] == benchmark) & (table["task"] != MEAN)]
-    plain = [not ours or not variant(ours).change for ours in rows["variant"]]
-    rows = rows[np.array(plain, dtype=bool) | rows["published"].notna()]
+    unchanged = set(plain([name for name in rows["variant"] if name and "/" not in name]).values())
+    rows = rows[rows["variant"].isin(unchanged) | rows["published"].notna()]
     tasks, methods = list(dict.fromkeys(rows["task"])), list(dict.fromkeys(rows["method"]))
     size = (2.1 * len(tasks) + 1.6, 1.5 + ROW * len(methods))
     figure, axes = plt.subplots(1, len(tasks), figsize=size, sharey=True, squeeze=False)

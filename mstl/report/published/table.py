@@ -14,6 +14,7 @@ from scipy import stats
 from mstl.report import results, tables
 from mstl.report.comparisons import name_of
 from mstl.report.published.references import TITLES, measure
+from mstl.report.published.variants import labels
 from mstl.system.errors import InputError
 from mstl.system.files import replacing
 from mstl.system.tables import read_csv
@@ -211,16 +212,19 @@ def _besides(anchors, protocols, measured) -> Iterator[tuple[dict, Measured]]:
     tasks = known.groupby(["data", "profile", "task"])["benchmark"].first()
     names = set(zip(anchors["benchmark"], anchors["method"], strict=True))
     anywhere = known.groupby(["data", "task"])["benchmark"].first()
+    together = measured.groupby(["data", "sources", "profile", "labels"])["method"]
+    called = {(*key, name): label for key, found in together for name, label in labels(set(found)).items()}
     for key, rows in measured.groupby(KEY, sort=True):
-        data, recipe, method, labels, profile = key
+        data, recipe, method, labelled, profile = key
         if key in taken:
             continue
+        sources = rows["sources"].iloc[0]
         place = tasks.get((data, profile, recipe)) if profile else anywhere.get((data, recipe))
         if place is None:
-            at = {"sources": rows["sources"].iloc[0]} | ({"profile": profile} if profile else {})
+            at = {"sources": sources} | ({"profile": profile} if profile else {})
             place = f"{DATA.get(data, data)}, {name_of(at)}"
-        title = TITLES.get(method) or results.method_label(method)
-        title = (method if (place, title) in names else title) + (f", {labels} labels" if labels else "")
+        title = TITLES.get(method) or called[data, sources, profile, labelled, method]
+        title = (method if (place, title) in names else title) + (f", {labelled} labels" if labelled else "")
         head = {"benchmark": place, "task": recipe, "method": title, "published": np.nan, "recalled": ""}
         yield head, _measured(rows, recipe)
 

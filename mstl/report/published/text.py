@@ -10,7 +10,8 @@ import pandas as pd
 from mstl.report.bootstrap import Interval
 from mstl.report.comparisons import name_of
 from mstl.report.published.table import BAR, DATA, MEAN, NOT_RUN, interval
-from mstl.report.results import method_label, verdict
+from mstl.report.published.variants import labels, plain
+from mstl.report.results import verdict
 from mstl.run.names import Variant
 
 WIDE = 6  # columns of tasks
@@ -78,14 +79,16 @@ def wide(table: pd.DataFrame, benchmark: str) -> pd.DataFrame:
     shown["verdict"] = last.reindex(shown.index).fillna("")
     shown["seeds"] = [str(n) if n else "–" for n in seeds.reindex(shown.index)]
     shown = shown.rename_axis(columns=None, index="ours (published)")
-    return shown.T.rename_axis("ours (published)") if len(tasks) > WIDE else shown
+    return shown.T.rename_axis(columns=None, index="ours (published)") if len(tasks) > WIDE else shown
 
 
 def _cell(row) -> str:
-    ours = NOT_RUN if np.isnan(row.ours) else f"{row.ours:.1f}"
-    if np.isnan(row.published):
-        return ours
-    return f"{ours} ({row.published:.1f}{'*' if row.recalled else ''})"
+    ours = "–" if np.isnan(row.ours) else f"{row.ours:.1f}"
+    return (
+        ours
+        if np.isnan(row.published)
+        else f"{ours} ({round(row.published, 2)}{'*' if row.recalled else ''})"
+    )
 
 
 def protocols(table: pd.DataFrame) -> str:
@@ -128,37 +131,34 @@ def differences(measured: pd.DataFrame) -> pd.DataFrame:
     targets = runs["recipe"].where(~runs["recipe"].str.startswith("to-"), "all targets")
     rows = []
     for key, group in runs.groupby(["data", targets, "sources", "labels", "profile"], sort=True):
+        called = labels(set(group["method"]))
         for kind, method, reference in _pairs(group):
             difference = _paired(group, method, reference)
             if difference is None:
                 continue
             mean, low, high = interval(difference["difference"])
             found = {"kind": kind, "method": method, "reference": reference}
+            found["names"] = called[method], called[reference]
             found |= {"difference": mean, "low": low, "high": high}
             found |= {"seeds": len(difference), "tasks": difference["tasks"].iloc[0]}
             rows.append(dict(zip(SETTING, key, strict=True)) | found)
-    columns = ["kind", "method", "reference", "difference", "low", "high", "seeds", "tasks"]
+    columns = ["kind", "method", "reference", "names", "difference", "low", "high", "seeds", "tasks"]
     return pd.DataFrame(rows, columns=[*SETTING, *columns])
 
 
 def _pairs(group: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
-    names = {name: Variant.parse(name) for name in group["method"].unique()}
-    level = group.groupby("method")["accuracy"].mean()
-    rivals = [name for name, v in names.items() if v.method not in (*OURS, "oracle", "target_only")]
-    for name, variant in names.items():
-        if variant.method not in OURS:
-            continue
-        if variant.change:
-            if variant.method in names:
-                yield "change", name, variant.method
-            continue
-        if POOLED in rivals:
-            yield "pooling", name, POOLED
-        best = max((r for r in rivals if r != POOLED), key=level.get, default=None)
-        if best:
-            yield "best rival", name, best
-    if set(OURS) <= set(names):
-        yield "reading", "mstl_plus", "mstl"
+    variants = {name: Variant.parse(name).method for name in group["method"].unique()}
+    level, base = group.groupby("method")["accuracy"].mean(), plain(variants)
+    rivals = [name for name, method in variants.items() if method not in (*OURS, "oracle", "target_only")]
+    best = max((r for r in rivals if r != base.get(POOLED)), key=level.get, default=None)
+    for name, method in variants.items():
+        if method in OURS and name == base.get(method):
+            yield from (("pooling", name, base[POOLED]),) if POOLED in base else ()
+            yield from (("best rival", name, best),) if best else ()
+        elif method in OURS and method in base:
+            yield "change", name, base[method]
+    if set(OURS) <= set(base):
+        yield "reading", base["mstl_plus"], base["mstl"]
 
 
 def _paired(group: pd.DataFrame, method: str, reference: str) -> pd.DataFrame | None:
@@ -186,7 +186,7 @@ def difference_lines(table: pd.DataFrame) -> str:
 
 def _difference_line(row) -> str:
     after = ", the best rival, named after the fact" if row.kind == "best rival" else ""
-    names = method_label(row.method), method_label(row.reference) + after
+    names = row.names[0], row.names[1] + after
     if row.seeds == 1:
         return f"* {names[0]} minus {names[1]}: {row.difference:+.1f} accuracy points on one seed, no verdict"
     line = verdict(*names, Interval(row.difference / 100, row.low / 100, row.high / 100), "accuracy")
