@@ -54,7 +54,11 @@ plt.show()
 #
 # **What the interval says.** How far another set of seeds would move our mean, by the t distribution: initial weights and batches, and the split where a benchmark fixes none. It does *not* resample test rows. The Amazon reviews and SURF histograms come with fixed test rows, so
 # published and ours share them, and their chance cancels in the difference. What does not cancel is the chance in the published number, which papers seldom state. A paired interval, as elsewhere in this book, would need their predictions.
-#
+
+# %%
+Markdown(text.test_rows(table))
+
+# %% [markdown]
 # ## Every number
 #
 # In brackets what is published, in percent; a star marks a number that was quoted from memory and not checked against the paper's table. Rows without brackets have no published counterpart.

@@ -63,6 +63,17 @@ def off(rows: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def test_rows(table: pd.DataFrame) -> str:
+    r"""One sentence: how far other test rows would move a score, :math:`1.96 \sqrt{p (1 - p) / n}`."""
+    rows = table[table["ours"].notna() & (table["task"] != MEAN)]
+    if rows.empty:
+        return f"*{NOT_RUN}*"
+    share = rows["ours"] / 100
+    half = 196 * (share * (1 - share) / rows["rows"]) ** 0.5
+    ends = [f"±{half[at]:.1f} points ({rows['rows'][at]:,.0f} rows)" for at in (half.idxmin(), half.idxmax())]
+    return f"Other test rows of the same kind would move the score of a single task by {' to '.join(ends)}."
+
+
 def wide(table: pd.DataFrame, benchmark: str) -> pd.DataFrame:
     """A benchmark's methods as rows, its tasks as columns: ours, and in brackets what is published.
 
