@@ -10,6 +10,8 @@ import pytest
 import torch
 from conftest import blobs
 
+import command_line
+import sweep_file
 from mstl.data import load, load_chimeras, local_task
 from mstl.data.domain import Domain
 from mstl.data.files import files_fingerprint
@@ -20,7 +22,6 @@ from mstl.data.splits import evenly
 from mstl.problems import Classification
 from mstl.run.config import TrainConfig
 from mstl.system.errors import InputError
-from workflow import sweep_file
 
 SIZE = (16, 24)
 STYLES = ("estate", "hatchback", "pickup", "sedan", "suv", "van")
@@ -205,6 +206,11 @@ def test_a_sweep_needs_no_folder_for_what_is_embedded(tmp_path):
 def test_a_sweep_says_too_few_labels_before_its_first_run(tmp_path):
     with pytest.raises(InputError, match="block 1: labels = 4 are fewer than the 6 classes"):
         sweep_file.check(sweep(tmp_path, "[4, 12]"))
+
+
+@pytest.mark.parametrize("word", ["DATA_DIR_STUDIO_STYLES", "data_dir_studio-styles"])
+def test_the_command_line_of_make_names_its_folder(word, tmp_path):
+    assert command_line.parse([f"{word}={tmp_path}"]).data_dirs == {"studio-styles": str(tmp_path)}
 
 
 def test_data_of_several_domains_are_not_one():

@@ -79,7 +79,8 @@ def _read(options: Options, words: Iterable[str]) -> None:
         elif not value:
             continue
         elif name.startswith("data_dir_"):
-            options.data_dirs[name.removeprefix("data_dir_")] = str(Path(value).expanduser())
+            data = name.removeprefix("data_dir_").replace("_", "-")  # no data has an underscore in its name
+            options.data_dirs[data] = str(Path(value).expanduser())
         elif name in NAMES and isinstance(getattr(options, name), int):
             if not value.isdecimal() or (name != "dry_run" and int(value) < 1):
                 raise InputError(f"{given} must be a whole number ≥ 1; got {value!r}")
