@@ -44,10 +44,11 @@ def test_a_cpu_computes_float16_in_bfloat16_and_the_choice_says_so(monkeypatch):
     assert kept == "bf16-mixed" and "16-mixed was asked for" in reason
 
 
-def test_a_narrow_network_and_a_processor_without_bfloat16_need_no_calibration(monkeypatch):
+def test_vectors_a_narrow_network_and_a_processor_without_bfloat16_need_no_calibration(monkeypatch):
     forbid_measuring(monkeypatch)
     assert precision.choose(TrainConfig(width=7)).precision == "32-true"
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False, raising=False)
+    assert precision.choose(TrainConfig(width=16), vectors=True).precision == "32-true"
     choice = precision.choose(TrainConfig(width=16))
     assert choice == ("32-true", "the processor has no bfloat16")
 

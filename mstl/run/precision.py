@@ -35,12 +35,12 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose(config: TrainConfig) -> Choice:
-    """The precision of a run.
+def choose(config: TrainConfig, vectors: bool = False) -> Choice:
+    """The precision of a run, on images or on ``vectors``.
 
     ``config.precision`` unless that is "auto"; a CPU computes 16-mixed in bfloat16. For "auto" on a GPU
-    bfloat16, or float16 where the GPU has no bfloat16; on a CPU bfloat16 where the processor has it, the
-    network is not narrow, and a calibration says that it does not cost time.
+    bfloat16, or float16 where the GPU has no bfloat16; on a CPU bfloat16 where the processor has it, images
+    are read, the network is not narrow, and a calibration says that it does not cost time.
     """
     on_gpu = find_device(config.device) == "cuda"
     if config.precision == "16-mixed" and not on_gpu:  # Fabric would take bfloat16, too
@@ -51,6 +51,8 @@ def choose(config: TrainConfig) -> Choice:
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return Choice("bf16-mixed", "the GPU has bfloat16")
         return Choice("16-mixed", "the GPU has no bfloat16")
+    if vectors:  # benchmarks/bench_step.py
+        return Choice("32-true", "of an MLP, converting the weights takes what bfloat16 saves")
     width = config.profiled("width")
     if width < NARROW:
         return Choice("32-true", f"the network is narrower than {NARROW} channels")

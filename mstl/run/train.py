@@ -98,7 +98,7 @@ def train(
     with alone_in(folder):
         remove_temporaries(folder)
         if config.devices > 1:
-            choose(config)  # calibrates, if need be, before several processes do
+            choose(config, task.test.is_vectors)  # calibrates, if need be, before several processes do
             launch(_run, config, task, identity, on_log)
         else:
             _run(Team(), config, task, identity, on_log)
@@ -179,7 +179,7 @@ class Trainer:
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         accelerator = find_device(config.device)
         devices = [self.team.rank] if self.team.world > 1 and accelerator == "cuda" else 1
-        self.precision = choose(config)
+        self.precision = choose(config, task.test.is_vectors)
         self.fabric = Fabric(accelerator=accelerator, devices=devices, precision=self.precision.precision)
         torch.manual_seed(config.seed)
         kind = methods.find(config.method)
