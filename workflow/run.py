@@ -49,12 +49,15 @@ def main() -> int:
         if target not in ("reproduce", "runs", "book", "sweep"):
             raise InputError(f"{target!r} is unknown; choose from reproduce, runs, book, sweep")
         options = command_line.parse(words)
-        sweeps = chosen(target, options)
-        tasks = tasks_of(target, options, sweeps)
+        groups = [
+            (sweeps, tasks_of(target, options, sweeps)) for sweeps in by_folder(chosen(target, options))
+        ]
+        tasks = [task for _, own in groups for task in own]
         if options.dry_run or not tasks:
             print(overview(tasks))
             return 0
-        status = train(options, sweeps, tasks) if target != "book" else 0
+        # One folder of runs after the other: a failure in one does not keep the others from their turn.
+        status = 0 if target == "book" else max(train(options, *group) for group in groups if group[1])
         if status == 0 and target in ("reproduce", "book"):
             status = make_book(options, tasks)
     except InputError as error:
@@ -72,10 +75,19 @@ def chosen(target: str, options: Options) -> list[Sweep]:
     """The sweeps asked for: the default comparison takes the parameters given, others keep their own."""
     profile = {"profile": options.profile} if options.profile else {}
     if target == "sweep":
-        paths = [sweep_file.find(name) for name in options.sweep.replace(",", " ").split()]
+        names = options.sweep.replace(",", " ").split()
+        paths = [path for name in names for path in sweep_file.find(name)]
         return [sweep_file.read(path, options.data_dirs, options.runs, profile) for path in paths]
     data_dirs = dict.fromkeys(map(str, options.axes.get("data", ())), "") | options.data_dirs
-    return [sweep_file.read(sweep_file.find("reproduce"), data_dirs, options.runs, options.axes | profile)]
+    return [sweep_file.read(sweep_file.find("reproduce")[0], data_dirs, options.runs, options.axes | profile)]
+
+
+def by_folder(sweeps: list[Sweep]) -> list[list[Sweep]]:
+    """The sweeps by the folder of their runs, which is that of their profile."""
+    groups: dict[str, list[Sweep]] = {}
+    for sweep in sweeps:
+        groups.setdefault(sweep.runs, []).append(sweep)
+    return list(groups.values())
 
 
 def tasks_of(target: str, options: Options, sweeps: list[Sweep]) -> list[Task]:
@@ -87,9 +99,6 @@ def tasks_of(target: str, options: Options, sweeps: list[Sweep]) -> list[Task]:
             print(f"{sweep.path.stem}: {count} runs on {data} are left out; name its folder with {folder}")
         configs = sweep_file.select(sweep, options.axes if target == "sweep" else {})
         runs.setdefault(sweep.notebook, {}).update({config.folder: config for config in configs})
-    folders = sorted({sweep.runs for sweep in sweeps})
-    if len(folders) > 1:
-        raise InputError(f"sweeps of several profiles ({', '.join(folders)}); start one after the other")
     tasks: list[Task] = []
     for notebook, configs in runs.items():
         tasks += plan.tasks_of(sorted(configs.values(), key=lambda c: c.seed), notebook, options.timeout)

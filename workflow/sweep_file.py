@@ -62,13 +62,15 @@ def axis(name: str) -> str | None:
     return next((known for known in (name, name.removesuffix("s")) if known in AXES), None)
 
 
-def find(name: str) -> Path:
-    """The file of a sweep called by its name in ``workflow/sweeps`` or by its path."""
+def find(name: str) -> list[Path]:
+    """The file of a sweep called by its name in ``workflow/sweeps`` or by its path; all files of a folder."""
     path = Path(name).expanduser() if Path(name).suffix == ".yaml" else FOLDER / f"{name}.yaml"
+    if files := sorted((FOLDER / name).glob("*.yaml")):
+        return files
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.yaml")))
+        known = ", ".join(sorted(p.stem for p in FOLDER.iterdir()))
         raise InputError(f"SWEEP {name!r}: {path} does not exist; choose from {known}, or name a .yaml file")
-    return path
+    return [path]
 
 
 def read(

@@ -104,6 +104,17 @@ PROFILES |= {
         log_every=250,
         checkpoint_every=1000,
     ),
+    # LeNet on 28×28 digits; batches of ADDA's protocol (Tzeng et al., CVPR 2017), a tenth of its steps.
+    "digits": Profile(
+        size=(28, 28),
+        steps=1000,
+        batch_size=64,
+        target_batch_size=64,
+        learning_rate=1e-3,
+        ema=0.0,
+        log_every=250,
+        checkpoint_every=1000,
+    ),
 }
 
 OPTIMISERS = ("adamw", "adam", "sgd", "adadelta")

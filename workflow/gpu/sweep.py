@@ -25,7 +25,7 @@ def main() -> int:
     options, clock = arguments()
     folders = {"carparts": options.carparts or None}
     with tempfile.TemporaryDirectory() as runs:
-        sweep = sweep_file.read(sweep_file.find(options.sweep), folders, runs)
+        sweep = sweep_file.read(sweep_file.find(options.sweep)[0], folders, runs)
         configs = sweep.configs[:4] if options.small else sweep.configs
         jobs, done = (
             multiprocessing.get_context("spawn").Queue(),

@@ -8,6 +8,7 @@
 | `mono`        | drawn from typefaces of one width                          | 1,000  |        |
 | `mnist`       | LeCun et al., 1998                                         | 60,000 | 10,000 |
 | `usps`        | Hull, 1994, 16×16, enlarged                                | 7,291  | 2,007  |
+| `mnist2000`, `usps1800` | samples of the two to train on, as ADDA's protocol has | 2,000, 1,800 | all |
 | `svhn`        | house numbers in colour, 32×32, shrunk (Netzer et al., 2011) | 73,257 | 26,032 |
 
 The groups that no split parts: of drawn digits, the set, which shares face and look and holds each digit
@@ -23,11 +24,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.datasets import MNIST, SVHN, USPS
 
+from mstl.data.chance import chance
 from mstl.data.domain import Domain
 from mstl.data.readers import typefaces
 from mstl.data.readers.download import whole
@@ -54,27 +54,39 @@ class Fetched(NamedTuple):
     shape: tuple[int, ...]
 
 
-def _of(kind: type, **part: object) -> Callable:
-    return lambda folder, download=False: kind(str(folder), download=download, **part)
+def _of(kind: str, **part: object) -> Callable:
+    def made(folder: Path, download: bool = False) -> object:
+        from torchvision import datasets  # here: it takes longer to import than torch
+
+        return getattr(datasets, kind)(str(folder), download=download, **part)
+
+    return made
 
 
 FETCHED = {
     "mnist": Fetched(
-        _of(MNIST, train=True),
-        _of(MNIST, train=False),
+        _of("MNIST", train=True),
+        _of("MNIST", train=False),
         tuple(f"MNIST/raw/{a}-{b}-ubyte" for a in ("train", "t10k") for b in ("images-idx3", "labels-idx1")),
         (28, 28),
     ),
-    "usps": Fetched(_of(USPS, train=True), _of(USPS, train=False), ("usps.bz2", "usps.t.bz2"), (16, 16)),
+    "usps": Fetched(_of("USPS", train=True), _of("USPS", train=False), ("usps.bz2", "usps.t.bz2"), (16, 16)),
     "svhn": Fetched(
-        _of(SVHN, split="train"), _of(SVHN, split="test"), ("train_32x32.mat", "test_32x32.mat"), (3, 32, 32)
+        _of("SVHN", split="train"),
+        _of("SVHN", split="test"),
+        ("train_32x32.mat", "test_32x32.mat"),
+        (3, 32, 32),
     ),
 }
 
 
+# Of how many training images a domain is a sample, the same for every seed (Tzeng et al., CVPR 2017).
+SAMPLES = {"mnist2000": ("mnist", 2000), "usps1800": ("usps", 1800)}
+
+
 def names(data_dir: Path | None = None) -> tuple[str, ...]:
     """All domains; those after `EMBEDDED` are fetched on first use."""
-    return (*EMBEDDED, *FETCHED)
+    return (*EMBEDDED, *FETCHED, *SAMPLES)
 
 
 def read(name: str, data_dir: Path | None, cache: Path) -> tuple[Domain, Domain | None]:
@@ -92,6 +104,11 @@ def read(name: str, data_dir: Path | None, cache: Path) -> tuple[Domain, Domain 
         return _handwritten(), None
     if name in typefaces.FACES:
         return _drawn(name), None
+    if name in SAMPLES:
+        whole_name, count = SAMPLES[name]
+        train, test = read(whole_name, data_dir, cache)
+        rows = sorted(range(len(train)), key=lambda row: chance(name, row))[:count]
+        return train.select(sorted(rows), name), test
     source = FETCHED[name]
     folder = data_dir and existing_folder(data_dir, f"the folder that holds {', '.join(source.files)}")
     if not folder or not all((folder / file).is_file() for file in source.files):
@@ -101,6 +118,8 @@ def read(name: str, data_dir: Path | None, cache: Path) -> tuple[Domain, Domain 
 
 @once
 def _handwritten() -> Domain:
+    from sklearn.datasets import load_digits
+
     known = load_digits()
     grey = torch.from_numpy((known.images * 255 / 16).round().astype(np.uint8))[:, None]
     # In the middle 20×20, as MNIST's digits.
