@@ -225,6 +225,18 @@ def test_a_picture_of_the_target_in_a_source_is_refused(place, task):
     assert [source.name for source in task(without="amazon").sources] == ["web cam"]
 
 
+def test_a_copy_of_less_quality_is_named_and_nothing_else_is(place, task, capsys):
+    blocks = np.random.default_rng(0).integers(40, 216, (16, 24, 3), np.uint8)
+    photo = Image.fromarray(blocks.repeat(4, 0).repeat(4, 1))
+    photo.save(place / "dslr/bike/frame_0.png")
+    task(size=(64, 96))
+    assert "look alike" not in capsys.readouterr().err
+    photo.save(place / "amazon/mug/photo.jpg", quality=80)
+    task(size=(64, 96))
+    said = capsys.readouterr().err
+    assert "amazon/mug/photo" in said and "dslr/bike/frame_0" in said and "look alike" in said
+
+
 def test_a_damaged_image_is_named(place, task):
     (place / "amazon/mug/frame_2.png").write_bytes(b"\x89PNG")
     with pytest.raises(InputError, match=r"mug/frame_2\.png"):
