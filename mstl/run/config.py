@@ -76,7 +76,7 @@ PROFILES: dict[str, Profile] = {
 }
 
 
-# Protocols of papers on feature vectors: epochs, batches and optimiser are theirs.
+# Protocols of papers on classes: epochs, batches and optimiser are theirs.
 PROFILES |= {
     # 15 epochs of 2,000 reviews a source, batches of 20 (Zhao et al., NeurIPS 2018, section 5.1).
     "mdan": Profile(
@@ -159,7 +159,8 @@ class TrainConfig:
         method: one of ``mstl.methods.METHODS``.
         labels: labelled target images.
         seed: of the splits, the initial weights and the batches.
-        profile: tiny (tests), grid (many runs), quick (laptop) or full (GPU).
+        profile: tiny (tests), grid (many runs), quick (laptop) or full (GPU); or the protocol of a paper on
+            classes: mdan and multi-epl (vectors), digits (LeNet).
         data_dir: folder of the data, where it is not embedded.
         out: folder that holds all runs.
         overrides: hyper-parameters of the method, ``"attention=none strength=0.1"``.
