@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from test_howto import save_classes
 from test_own_data import save_domain
 
 import run as workflow
@@ -62,7 +63,10 @@ def place(tmp_path: Path, tmp_path_factory, monkeypatch) -> Path:
     """A folder with what the pages take as given: data under the names that they use, and an interpreter."""
     monkeypatch.setenv("MSTL_CACHE", str(tmp_path_factory.getbasetemp() / "howto-cache"))
     monkeypatch.chdir(tmp_path)
-    for name in set(re.findall(r"(?:DATA_DIR\w*=|--data-dir )([\w./-]+)", "\n".join(COMMANDS))):
+    classes = {name for c in COMMANDS for name in re.findall(r"classes (?:DATA_DIR=|--data-dir )(\S+)", c)}
+    for name in classes:
+        save_classes(tmp_path / name)
+    for name in set(re.findall(r"(?:DATA_DIR\w*=|--data-dir )([\w./-]+)", "\n".join(COMMANDS))) - classes:
         for j, source in enumerate(("sources/fronts", "sources/cabins"), start=1):
             save_domain(tmp_path / name / source, [f"{source[8:]}{k}" for k in range(6)], (70, 50), seed=j)
         if not (tmp_path / name / "images").exists():

@@ -7,6 +7,7 @@ interpreter; command lines of other pages, and ``make``, are tried in test_comma
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -17,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import toy_task
+from conftest import toy_classes, toy_task
+from PIL import Image
 from test_own_data import save_domain
 
 from mstl.data.batches import Batches
@@ -58,6 +60,17 @@ def my_objects(place: Path) -> Path:
     return place / "my-objects"
 
 
+def save_classes(path: Path) -> Path:
+    """Three domains of two classes of eight images each, dark and bright."""
+    for d, domain in enumerate(("drawings", "photos", "scans")):
+        for k, kind in enumerate(("cup", "shoe")):
+            (path / domain / kind).mkdir(parents=True)
+            for i in range(8):
+                noise = np.random.default_rng((d, k, i)).integers(0, 120, (40, 60, 3))
+                Image.fromarray((noise + 120 * k).astype(np.uint8)).save(path / domain / kind / f"{i}.png")
+    return path
+
+
 @pytest.fixture()
 def coral(place: Path):
     """The example file of own-method, imported."""
@@ -70,7 +83,7 @@ def coral(place: Path):
 def test_the_examples_are_as_short_as_promised():
     file, *rest = blocks("own-method", "python")
     assert len(file.splitlines()) <= 40
-    for block in (*rest, *blocks("own-data", "python")):
+    for block in (*rest, *blocks("own-data", "python"), *blocks("own-classes", "python")):
         assert len([line for line in block.splitlines() if line.strip()]) <= 10, block
 
 
@@ -91,10 +104,12 @@ def test_own_method_in_a_notebook(coral, capsys):
 
 
 @pytest.mark.parametrize("sources", [1, 3])
-def test_the_example_is_the_equation_of_the_page(coral, sources):
+@pytest.mark.parametrize("of", [toy_task, toy_classes])
+def test_the_example_is_the_equation_of_the_page(coral, sources, of):
     torch.manual_seed(0)
-    method = coral.CORAL(coral.Hyperparameters(width=4, weight=2.0), sources, labelled=True)
-    batch = next(Batches(toy_task(sources), batch_size=3, target_batch_size=4))
+    task = of(sources=sources)
+    method = coral.CORAL(coral.Hyperparameters(width=4, weight=2.0), sources, True, task.problem)
+    batch = next(Batches(task, batch_size=3, target_batch_size=4))
     with torch.no_grad():
         value = method.losses(batch, 0.5)["coral"]
         images = [*batch.source_x, batch.target.x]
@@ -105,13 +120,18 @@ def test_the_example_is_the_equation_of_the_page(coral, sources):
     assert float(value) == pytest.approx(2.0 * np.mean(squares), rel=1e-4)
 
 
-def test_the_example_learns_from_whatever_labels_there_are(coral):
+@pytest.mark.parametrize("of", [toy_task, toy_classes])
+def test_the_example_learns_from_whatever_labels_there_are(coral, of):
     for labels, names in ((0, {"source", "coral"}), (4, {"source", "coral", "target"})):
-        method = coral.CORAL(coral.Hyperparameters(width=4), 2, labelled=labels > 0)
-        losses = method.losses(next(Batches(toy_task(2, labels))), 0.0)
+        task = of(sources=2, labels=labels)
+        method = coral.CORAL(coral.Hyperparameters(width=4), 2, labels > 0, task.problem)
+        batch = next(Batches(task))
+        losses = method.losses(batch, 0.0)
         assert set(losses) == names
         sum(losses.values()).backward()
         assert all(p.grad is not None for p in method.parameters())
+        whole = (1, 32, 48) if of is toy_task else (3, 1, 1)
+        assert method.predict(batch.target.x).shape[1:] == whole
 
 
 def test_own_method_in_the_repository(coral, place):
@@ -144,6 +164,30 @@ def test_own_data_in_python(my_objects, capsys):
             assert found[1] == values[0] and 0 <= float(found[2]) <= 1
     assert printed.splitlines()[-1] == "24 (128, 192) 12"
     assert [source.name for source in namespace["task"].sources] == ["scans"]
+
+
+def test_own_classes_in_python(place, capsys):
+    save_classes(place / "my-classes")
+    namespace: dict = {}
+    for block in blocks("own-classes", "python"):
+        exec(compile(block, "own-classes.md", "exec"), namespace)
+    printed = capsys.readouterr().out
+    table = next(b for b in blocks("own-classes", "text") if "validation" in b).splitlines()
+    for line in (line.split() for line in table if "." in line):
+        (found,) = [said.split() for said in printed.splitlines() if said.split()[:1] == line[:1]]
+        assert found[1] == line[1] and 0 <= float(found[2]) <= 1
+    task = namespace["task"]
+    assert [source.name for source in task.sources] == ["books", "films"] and len(task.labelled) == 4
+    assert task.problem.shape == (300, 1, 1) and task.sources[0].images.dtype == torch.uint8
+    manifest = json.loads((namespace["folder"] / "manifest.json").read_text())
+    assert manifest["classes"] == ["bad", "good"]
+
+
+def test_the_tree_of_classes_on_the_page_is_the_one_that_is_tried(place):
+    made = save_classes(place / "my-classes")
+    tree = next(b for b in blocks("own-classes", "text") if b.startswith("my-classes/"))
+    shown = re.findall(r"^ +(\w+)/", tree, flags=re.MULTILINE)
+    assert set(shown) == {p.name for p in made.rglob("*") if p.is_dir()}
 
 
 def test_the_tree_on_the_page_is_the_one_that_is_tried(my_objects):
