@@ -63,10 +63,17 @@ def place(tmp_path: Path, tmp_path_factory, monkeypatch) -> Path:
     """A folder with what the pages take as given: data under the names that they use, and an interpreter."""
     monkeypatch.setenv("MSTL_CACHE", str(tmp_path_factory.getbasetemp() / "howto-cache"))
     monkeypatch.chdir(tmp_path)
-    classes = {name for c in COMMANDS for name in re.findall(r"classes (?:DATA_DIR=|--data-dir )(\S+)", c)}
-    for name in classes:
-        save_classes(tmp_path / name)
-    for name in set(re.findall(r"(?:DATA_DIR\w*=|--data-dir )([\w./-]+)", "\n".join(COMMANDS))) - classes:
+    classes = {}
+    for command in COMMANDS:
+        for name in re.findall(r"[ =]classes (?:DATA_DIR=|--data-dir )(\S+)", command):
+            (target,) = re.findall(r"(?:--recipe |RECIPES=)to-(\S+)", command)
+            (labels,) = re.findall(r"(?:--labels |LABELS=)([0-9]+)", command)
+            classes[name] = target, max(8, int(labels))
+    for name, asked in classes.items():
+        save_classes(tmp_path / name, *asked)
+    for name in set(re.findall(r"(?:DATA_DIR\w*=|--data-dir )([\w./-]+)", "\n".join(COMMANDS))) - set(
+        classes
+    ):
         for j, source in enumerate(("sources/fronts", "sources/cabins"), start=1):
             save_domain(tmp_path / name / source, [f"{source[8:]}{k}" for k in range(6)], (70, 50), seed=j)
         if not (tmp_path / name / "images").exists():

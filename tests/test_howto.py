@@ -60,12 +60,12 @@ def my_objects(place: Path) -> Path:
     return place / "my-objects"
 
 
-def save_classes(path: Path) -> Path:
-    """Three domains of two classes of eight images each, dark and bright."""
-    for d, domain in enumerate(("drawings", "photos", "scans")):
+def save_classes(path: Path, target: str = "photos", each: int = 8) -> Path:
+    """Three domains of two classes of ``each`` images, dark and bright."""
+    for d, domain in enumerate(("drawings", target, "scans")):
         for k, kind in enumerate(("cup", "shoe")):
             (path / domain / kind).mkdir(parents=True)
-            for i in range(8):
+            for i in range(each):
                 noise = np.random.default_rng((d, k, i)).integers(0, 120, (40, 60, 3))
                 Image.fromarray((noise + 120 * k).astype(np.uint8)).save(path / domain / kind / f"{i}.png")
     return path
