@@ -240,11 +240,12 @@ def test_settings_of_a_protocol_need_no_mention_and_changes_do():
 def histograms(tmp_path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     generator = np.random.default_rng(0)
     found = {}
+    (tmp_path / "surf").mkdir()
     for name, rows in (("Caltech10", 31), ("webcam", 23)):
         counts = generator.integers(0, 9, (rows, 800)).astype(np.uint8)
         counts[:, 5] = 0  # a word that no photograph shows
         labels = generator.integers(1, 4, (rows, 1)).astype(np.uint8)
-        savemat(tmp_path / f"{name}_SURF_L10.mat", {"fts": counts, "labels": labels})
+        savemat(tmp_path / f"surf/{name}_SURF_L10.mat", {"fts": counts, "labels": labels})
         found[name.lower()] = counts.astype(float), labels.ravel()
     return found
 
@@ -256,7 +257,7 @@ def test_the_nearest_neighbour_is_that_of_a_computation_by_hand(tmp_path, histog
         deviation = np.sqrt(((shares - shares.mean(0)) ** 2).mean(0))
         deviation[deviation == 0] = 1
         scaled[name] = (shares - shares.mean(0)) / deviation, labels
-    measured = {row["recipe"]: row for row in references.of_surf(tmp_path)}
+    measured = {row["recipe"]: row for row in references.of_surf(tmp_path / "surf")}
     assert set(measured) == {"caltech10-to-webcam", "webcam-to-caltech10"}
     for recipe, row in measured.items():
         (known, taught), (asked, truth) = (scaled[name] for name in recipe.split("-to-"))
@@ -301,12 +302,16 @@ PAIRS = [(a, b) for a in ("books", "dvd", "kitchen") for b in ("books", "dvd", "
 
 def test_references_of_data_without_a_folder_stay(tmp_path, histograms):
     out = tmp_path / "out"
-    references.measure({"surf": tmp_path}, out)
+    surf = tmp_path / "surf"
+    references.measure({"surf": surf}, out)
     before = published.read(out, "references")
     references.measure({"amazon": reviews(tmp_path / "reviews"), "surf": ""}, out)
     after = published.read(out, "references")
     assert len(after) == 9 + len(before) == 11
     pd.testing.assert_frame_equal(after[after["data"] == "surf"].reset_index(drop=True), before)
+    assert references.measure({"surf": surf}, out) is None, "the same files again"
+    savemat(surf / "dslr_SURF_L10.mat", {"fts": np.eye(800)[:9] + 1, "labels": np.ones((9, 1))})
+    assert references.measure({"surf": surf}, out) and len(published.read(out, "references")) == 9 + 6
 
 
 def test_a_sweep_that_says_so_ends_with_the_table(tmp_path, monkeypatch):
@@ -326,6 +331,22 @@ def test_anchors_name_methods_that_exist_and_papers_that_are_cited():
     assert not anchors.duplicated(["benchmark", "task", "method"]).any()
     cited = set(re.findall(r"^@\w+\{(\w+),", (ROOT / "book/references.bib").read_text(), re.MULTILINE))
     assert set(protocols["source"]) <= cited
+
+
+def test_the_sweep_trains_five_seeds_of_what_the_anchors_name():
+    """So that a setting changed in one place does not leave a published number alone in the other."""
+    files = sorted((ROOT / "workflow/sweeps/published").glob("*.yaml"))
+    sweeps = [sweep_file.read(file) for file in files]
+    assert all(sweep.published and sweep.results == f"published/{sweep.path.stem}" for sweep in sweeps)
+    trained = {
+        (c.data, c.recipe, c.variant, c.profile, c.labels, c.seed) for sweep in sweeps for c in sweep.configs
+    }
+    anchors, protocols = (published.read(COMMITTED, name) for name in ("anchors", "protocols"))
+    profiles = protocols.set_index("benchmark")["profile"]
+    for row in anchors.itertuples():
+        if row.ours not in references.TITLES and "*" not in row.ours:
+            key = (row.data, row.task, row.ours, profiles[row.benchmark], 0)
+            assert {(*key, seed) for seed in range(5)} <= trained, f"no sweep file trains {key}"
 
 
 def test_the_committed_table_is_what_its_sources_say():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from hashlib import blake2b
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import numpy as np
 import pandas as pd
 
 from mstl.data.domain import Domain
+from mstl.data.files import files_fingerprint
 from mstl.data.readers import features
-from mstl.run.provenance import commit
+from mstl.run.provenance import code_of, commit
 from mstl.system.files import replacing
 
 TITLES = {"nearest_neighbour": "1-NN", "linear_svm": "linear SVM"}
+TEXT = {"commit": str, "inputs": str}  # may look like numbers
 COSTS = (1e-4, 1e-3, 1e-2, 1e-1)  # C of the linear classifier, each tried in five folds of the sources
 
 
@@ -58,7 +61,6 @@ def of_surf(place: Path) -> Iterator[dict[str, Any]]:
     domains = {name: features.surf(name, place) for name in features.surf_names(place)}
     for source, target in permutations(domains, 2):
         yield {
-            "data": "surf",
             "recipe": f"{source}-to-{target}",
             "method": "nearest_neighbour",
             **nearest_neighbour(domains[source], domains[target]),
@@ -78,7 +80,6 @@ def of_amazon(place: Path) -> Iterator[dict[str, Any]]:
             **{f"{name}-to-{target}": train for name, train in others.items()},
         }.items():
             yield {
-                "data": "amazon",
                 "recipe": recipe,
                 "method": "linear_svm",
                 **linear_svm(source, test),
@@ -91,23 +92,36 @@ READERS = {"amazon": of_amazon, "surf": of_surf}
 def measure(data_dirs: Mapping[str, str | Path], folder: Path) -> Path | None:
     """Write the references of the data that have a folder into ``<folder>/references.csv``, keep the others.
 
+    What was measured on the same files by the same code stays as it is.
+
     Returns:
-        The file, or None where no data have a folder.
+        The file, or None where nothing is new.
     """
-    given = {data: Path(place) for data, place in data_dirs.items() if data in READERS and place}
-    if not given:
-        return None
     path, found = folder / "references.csv", []
-    for data, place in given.items():
-        for row in READERS[data](place):
+    before = pd.read_csv(path, dtype=TEXT, keep_default_na=False) if path.exists() else None
+    for data, read in READERS.items():
+        if not (place := data_dirs.get(data)):
+            continue
+        inputs = _fingerprint(data, place, folder)
+        if before is not None and set(before[before["data"] == data].get("inputs", ())) == {inputs}:
+            continue
+        for row in read(Path(place)):
             said = f"{TITLES[row['method']]} {100 * row['accuracy']:.2f} %"
             print(f"{data}/{row['recipe']}: {said}", flush=True)
-            found.append(row)
+            found.append({"data": data} | row | {"inputs": inputs})
+    if not found:
+        return None
     table = pd.DataFrame(found).assign(commit=commit(), command="python -m mstl.report.published")
-    if path.exists():
-        before = pd.read_csv(path, dtype={"commit": str}, keep_default_na=False)
-        table = pd.concat([before[~before["data"].isin(given)], table])
+    if before is not None:
+        table = pd.concat([before[~before["data"].isin(set(table["data"]))], table])
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         table.sort_values(["data", "recipe"]).to_csv(temporary, index=False, float_format="%.6g")
     return path
+
+
+def _fingerprint(data: str, place: str | Path, besides: Path) -> str:
+    """16 hexadecimal digits of the files, and of the code that reads and measures them."""
+    code = (code_of(Path(file)) for file in (__file__, features.__file__))
+    files = files_fingerprint(data, str(place), str(besides))
+    return blake2b("".join((files, *code)).encode(), digest_size=8).hexdigest()

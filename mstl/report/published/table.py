@@ -95,7 +95,7 @@ def read(folder: str | Path, name: str) -> pd.DataFrame:
     path = place / f"{name}.csv"
     if name in ("references", "reasons") and not path.exists():
         return pd.DataFrame(columns=list(COLUMNS[name]))
-    text = dict.fromkeys(("commit", "recalled", "profile", "deviations", "reason", "chosen"), str)
+    text = dict.fromkeys(("commit", "inputs", "recalled", "profile", "deviations", "reason", "chosen"), str)
     again = f"make it with `{SWEEP}`" if name == "table" else "take it from the repository"
     table = tables.read(path, COLUMNS[name], again, lambda content: read_csv(content, dtype=text))
     return table.assign(
