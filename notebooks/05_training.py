@@ -49,7 +49,7 @@ plots.style()
 # The names are those of `python -m mstl train`. Whatever you leave at `None` is filled in by the profile.
 
 # %% tags=["parameters"] nbmake={"mock": {"profile": "tiny", "out": "../_build/nbmake/runs"}}
-data: str = "studio"  # or other data that `python -m mstl train --help` names
+data: str = "studio"  # carparts, carvana or folder; of classes studio-styles, digits, amazon, surf or classes
 recipe: str = "parts"  # how sources and target are made: parts, views, chimeras, own
 sources: int = 0  # number J of sources; 0 is the recipe's own
 method: str = "mstl"  # or mstl_plus, source_combine, dann ... all: python -m mstl methods
