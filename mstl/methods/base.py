@@ -56,9 +56,9 @@ class Method(nn.Module, ABC):
         """``count`` fresh networks for this problem, as `Hyperparameters.networks` makes them."""
         return self.hyper.networks(count, self.problem, **options)
 
-    def new_predictor(self, encoder: nn.Module, norm: str | None = None) -> nn.Module:
-        """A fresh head for the maps of ``encoder``."""
-        return predictor(encoder, len(self.problem.classes), norm or self.hyper.norm)
+    def new_predictor(self, channels: tuple[int, ...], norm: str | None = None) -> nn.Module:
+        """A fresh head for maps of these channels."""
+        return predictor(channels, len(self.problem.classes), norm or self.hyper.norm)
 
     @abstractmethod
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:

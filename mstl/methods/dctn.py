@@ -83,7 +83,7 @@ class DCTN(base.Method):
 
     def build(self) -> None:
         self.encoder = self.new_networks(1)[0].encoder
-        self.heads = nn.ModuleList(self.new_predictor(self.encoder) for _ in range(self.sources))
+        self.heads = nn.ModuleList(self.new_predictor(self.encoder.channels) for _ in range(self.sources))
         self.adversary = self.hyper.adversary(self.sources, self.encoder.channels[-1])
         self.register_buffer("concentration", torch.zeros(self.sources))
         self.register_buffer("seen", torch.zeros(()))

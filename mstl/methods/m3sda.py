@@ -68,7 +68,9 @@ class M3SDA(base.Method):
 
     def build(self) -> None:
         self.encoder = self.new_networks(1)[0].encoder
-        self.predictors = nn.ModuleList(self.new_predictor(self.encoder) for _ in range(self.sources))
+        self.predictors = nn.ModuleList(
+            self.new_predictor(self.encoder.channels) for _ in range(self.sources)
+        )
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         sources, target = self.encoded(self.encoder, batch)

@@ -77,7 +77,9 @@ class MFSAN(base.Method):
         self.spaces = nn.ModuleList(
             _space(self.encoder.channels[-1], self.hyper.norm, kernel) for _ in range(self.sources)
         )
-        self.predictors = nn.ModuleList(self.new_predictor(self.encoder) for _ in range(self.sources))
+        self.predictors = nn.ModuleList(
+            self.new_predictor(self.encoder.channels) for _ in range(self.sources)
+        )
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         maps, shared = self.encoded(self.encoder, batch)

@@ -85,8 +85,10 @@ class MSTL(base.Method):
     with :math:`\mathcal L` = BCE + (1 - Dice) of masks or the cross-entropy of classes, and
     :math:`\mathcal L_{adv}^j` the cross-entropy of :math:`D_j`, which reads :math:`f_j` *before* attention,
     behind a gradient reversal. All sub-networks receive the same target tensor. Of classes, attention and
-    fusion act on the coarsest map, and :math:`P_j` pools it. The fused prediction is the method's; without
-    labelled target images there is nothing to train it with, and the mean of the heads predicts.
+    :math:`D_j` act on the coarsest map; what attention leaves is pooled, and fused then: a fused predictor
+    that has to learn the pooling, too, from ten labelled images learns little. The fused prediction is the
+    method's; without labelled target images there is nothing to train it with, and the mean of the heads
+    predicts.
 
     Source: Zhang et al. 2023, arXiv 2305.19067 (the abstract; everything it leaves open is our
     reconstruction, see the book's page on the paper). `MSTLPlus` is our best reading within its ideas.
@@ -97,21 +99,22 @@ class MSTL(base.Method):
     def build(self) -> None:
         hyper, sources = self.hyper, self.sources
         self.synchronised = hyper.synchronised
-        # A classifier is pooled behind the attention: before it, places can be weighed.
+        # Of classes attention and discriminators see places; what they leave is pooled, then fused.
         self.subnetworks = self.new_networks(
             sources, attention=hyper.attention, stem=hyper.stem, pooled=False
         )
-        channels = self.subnetworks.channels
+        channels = self.subnetworks[0].attended_channels
         # A fused predictor learns from target labels alone: without any it would only add noise.
         self.fuses = hyper.fusion != "mean" and hyper.synchronised and self.labelled
         if self.fuses:
             norm = "batch" if hyper.norm == "domain" else hyper.norm  # it sees target images alone
             self.fusions = nn.ModuleList(Fusion(hyper.fusion, sources, c, norm) for c in channels)
-            self.predictor = self.new_predictor(self.subnetworks[0].encoder, norm)
+            self.predictor = self.new_predictor(channels, norm)
         self.adversary = None
         # Transferable attention needs discriminators even where nobody plays against them.
         if hyper.plays(self.labelled) or hyper.attention == "transferable":
-            self.adversary, self.aligns = hyper.adversary(sources, channels[-1]), ("adversarial",)
+            self.adversary = hyper.adversary(sources, self.subnetworks.channels[-1])
+            self.aligns = ("adversarial",)
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         read = len(batch.target.y) if self.hyper.heads_see_target else 0

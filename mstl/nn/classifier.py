@@ -13,7 +13,7 @@ class Pooled(nn.Module):
 
     Args:
         encoder: from images and domain to maps, with ``channels``, ``stride`` and ``pooling()``.
-        pooled: also pool; without it the map alone is returned, for attention that acts before the pooling.
+        pooled: also pool; without it the map alone is returned, and `pooling` is left to who attends to it.
 
     Shape: images (n, c, h, w) → maps (n, k, h', w') and, pooled, (n, d, 1, 1).
     """
@@ -27,7 +27,7 @@ class Pooled(nn.Module):
         self.stride = encoder.stride
 
     def pooling(self) -> tuple[nn.Module | None, int]:
-        """What a head has to do before it reads the last map, and the channels it then has."""
+        """What is still to be done before a head reads the last map, and the channels that it then has."""
         return (None, self.channels[-1]) if self.pool is not None else self.encoder.pooling()
 
     def forward(self, images: Tensor, domain: int | None = None) -> tuple[Tensor, ...]:
@@ -36,20 +36,18 @@ class Pooled(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Linear head of K classes on the last of several maps, which it pools if the encoder has not.
+    """Linear head of K classes on the last of several maps.
 
     Args:
-        encoder: a :class:`Pooled` encoder.
+        channels: d of that map.
         classes: K.
 
-    Shape: tuple of maps, the last (n, k, h', w') → logits (n, K, 1, 1).
+    Shape: tuple of maps, the last (n, d, 1, 1) → logits (n, K, 1, 1).
     """
 
-    def __init__(self, encoder: Pooled, classes: int) -> None:
+    def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
-        pool, width = encoder.pooling()
-        self.pool = nn.Identity() if pool is None else pool
-        self.head = nn.Conv2d(width, classes, 1)
+        self.head = nn.Conv2d(channels, classes, 1)
 
     def forward(self, features: tuple[Tensor, ...], domain: int | None = None) -> Tensor:
-        return self.head(self.pool(features[-1]))
+        return self.head(features[-1])

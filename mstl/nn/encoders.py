@@ -60,7 +60,7 @@ def extractor(
     Args:
         name, shape, classes: as in `choice`.
         width, depth, norm, weights, hidden: of the encoder, as far as it has them.
-        pooled: for classes, whether it pools, or leaves that to the head.
+        pooled: for classes, whether it pools, or leaves that to who attends to its map.
 
     Raises:
         InputError: as `choice`, or values the network refuses.
@@ -79,6 +79,6 @@ def extractor(
     return Pooled(encoder, pooled) if classes else encoder
 
 
-def predictor(encoder: nn.Module, classes: int = 0, norm: str = "group") -> nn.Module:
-    """A fresh head for an `extractor`: a decoder to one mask, or K classes."""
-    return Classifier(encoder, classes) if classes else Predictor(encoder.channels, norm)
+def predictor(channels: tuple[int, ...], classes: int = 0, norm: str = "group") -> nn.Module:
+    """A fresh head for maps of these channels, fine to coarse: a decoder to one mask, or K classes."""
+    return Classifier(channels[-1], classes) if classes else Predictor(channels, norm)

@@ -22,7 +22,7 @@ class Representation(NamedTuple):
 
     Attributes:
         features: f_j, the coarsest map (n, c, h/stride, w/stride) *before* attention; D_j reads this.
-        attended: f̃_j, attended maps of all levels, fine to coarse; the fusion reads these.
+        attended: f̃_j, attended maps of all levels, fine to coarse, of classes pooled; the fusion reads these.
         maps: mean attention weight (n, 1, h/2^l, w/2^l) of every level.
     """
 
@@ -82,7 +82,10 @@ class SubNetwork(nn.Module):
         self.transferable = attention == "transferable"
         layers = "none" if self.transferable else attention
         self.attention = nn.ModuleList(LocalAttention(c, layers) for c in encoder.channels)
-        self.predictor = predictor(encoder, classes, norm)
+        # A map of classes that the encoder has not pooled is pooled behind the attention.
+        self.pool, width = encoder.pooling() if classes else (None, 0)
+        self.attended_channels = (width,) if classes and self.pool is not None else encoder.channels
+        self.predictor = predictor(self.attended_channels, classes, norm)
         self.by_image = norm not in ("batch", "domain")  # an image's features do not depend on the others
 
     @property
@@ -141,10 +144,11 @@ class SubNetwork(nn.Module):
         if self.transferable:
             weight = transferable_weights(judge, maps[-1])
             weights = tuple(F.interpolate(weight, size=f.shape[-2:], mode="nearest") for f in maps)
-            return Representation(
-                maps[-1], tuple(f * w.to(f.dtype) for f, w in zip(maps, weights, strict=True)), weights
-            )
-        attended, weights = zip(*(a(f) for a, f in zip(self.attention, maps, strict=True)), strict=True)
+            attended = tuple(f * w.to(f.dtype) for f, w in zip(maps, weights, strict=True))
+        else:
+            attended, weights = zip(*(a(f) for a, f in zip(self.attention, maps, strict=True)), strict=True)
+        if self.pool is not None:
+            attended = (self.pool(attended[-1]),)
         return Representation(maps[-1], attended, weights)
 
     @torch.no_grad()
@@ -180,8 +184,8 @@ class SubNetworks(nn.ModuleList):
         stem: levels of the U-Net encoder, from the finest, that all sub-networks share.
         shape: (channels, height, width) of an input.
         classes: number of classes, 0 for masks.
-        pooled: for classes, whether an encoder ends in one place, where domains are compared, or leaves the
-            pooling to the head, so that attention acts before it.
+        pooled: for classes, whether an encoder ends in one place, where domains are compared; else attention
+            and discriminators see its places, and pooling comes behind the attention.
 
     Shape: images (n, c, h, w) → tuple of J :class:`SubNetworkOutput`. One tensor through all sub-networks is
     what the multi-source domain independent strategy asks for on the target.
