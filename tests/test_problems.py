@@ -157,11 +157,11 @@ def test_every_method_learns_the_textures(name, tmp_path):
     # Four images a batch: means of kernels over so few rows are noise, which at full weight leaves no class.
     weight = " weight=0.01" if name == "mfsan" else ""
     config = TrainConfig(
-        data="amazon", recipe="to-books", method=name, profile="tiny", steps=30, labels=6,
+        data="amazon", recipe="to-books", method=name, profile="tiny", steps=60, labels=6,
         learning_rate=0.01, ema=0.9, overrides=f"hidden=32-16{weight}", out=str(tmp_path),
     )  # fmt: skip
     trainer = Trainer(config, toy_classes((100, 1, 1)))
-    for _ in range(30):
+    for _ in range(60):
         trainer.update()
     test = trainer.task.test
     accuracy = (trainer.predict(test.images.float()).argmax(1).flatten() == test.labels).float().mean()
