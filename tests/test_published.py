@@ -194,6 +194,24 @@ def test_a_benchmark_without_a_protocol_is_named(tmp_path):
         published.joined(folder)
 
 
+def test_an_offset_of_a_task_is_over_its_networks_alone(tmp_path):
+    names, more = ("dann", "dctn", "linear_svm"), {"to-books": (1.0, 3.0), "to-dvd": (-1.0, -4.0)}
+    anchors = [(PAPER, task, name, name, 80.0) for task in TASKS for name in names]
+    values = {
+        (task, name, "mdan", 0): [80.0 + apart]
+        for task, both in more.items()
+        for name, apart in zip(names, both, strict=False)
+    }
+    linear = {"data": "amazon", "recipe": TASKS, "method": "linear_svm", "accuracy": 0.99, "rows": 9}
+    folder = saved(tmp_path, values, anchors)
+    pd.DataFrame(linear | {"chosen": "", "commit": "ab", "command": ""}).to_csv(
+        folder / "references.csv", index=False
+    )
+    found = text.offsets(published.joined(folder)).loc[PAPER]
+    assert found.loc["to-books"].tolist() == [2.0, 1.0, 3.0, 2]
+    assert found.loc["to-dvd"].tolist() == [-2.5, -4.0, -1.0, 2]
+
+
 def test_differences_are_paired_by_seed_and_target():
     """Levels of seeds and targets differ by far more than methods do, and cancel."""
     levels = {("to-books", 0): 60.0, ("to-books", 1): 70.0, ("to-dvd", 0): 80.0, ("to-dvd", 1): 90.0}

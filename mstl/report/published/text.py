@@ -9,6 +9,7 @@ import pandas as pd
 
 from mstl.report.bootstrap import Interval
 from mstl.report.comparisons import name_of
+from mstl.report.published.references import TITLES
 from mstl.report.published.table import BAR, DATA, MEAN, NOT_RUN, interval
 from mstl.report.published.variants import labels, plain
 from mstl.report.results import verdict
@@ -126,6 +127,14 @@ def against_linear(table: pd.DataFrame) -> str:
             f"* {benchmark}, {method}: {means}; the linear one is ahead on {ahead} of {len(each)} tasks"
         )
     return "\n".join(lines) or f"*{NOT_RUN}*"
+
+
+def offsets(table: pd.DataFrame) -> pd.DataFrame:
+    """Ours minus published by task, over the networks of a benchmark: mean, lowest and highest of them."""
+    rows = table[table["difference"].notna() & (table["task"] != MEAN) & ~table["variant"].isin(TITLES)]
+    found = rows.groupby(["benchmark", "task"], sort=False)["difference"].agg(["mean", "min", "max", "size"])
+    named = {"min": "lowest", "max": "highest", "size": "methods"}
+    return found[found["size"] > 1].rename(columns=named).round(1)
 
 
 def differences(measured: pd.DataFrame) -> pd.DataFrame:
