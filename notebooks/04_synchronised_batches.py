@@ -101,7 +101,7 @@ plt.show()
 
 # %%
 assert all(seen is batch.targets[0] for seen in batch.targets)
-assert len({seen.images.data_ptr() for seen in batch.targets}) == 1
+assert len({seen.x.data_ptr() for seen in batch.targets}) == 1
 print(f"{batch.J} sub-networks, {len(set(map(id, batch.targets)))} target batch")
 
 # %% [markdown]

@@ -321,7 +321,9 @@ def test_a_page_is_executed_anew_when_a_table_that_it_reads_changes(page, tmp_pa
     """Its data folder is its own parameter ``folder``: every page that loads tables has it."""
     source = ROOT / f"notebooks/{page}.py"
     folder = pair.defaults(source).get("folder")
-    assert bool(folder) == (".load(" in source.read_text(encoding="utf-8"))
+    assert bool(folder) == any(
+        reads in source.read_text(encoding="utf-8") for reads in (".load(", ".joined(")
+    )
     if not folder:
         return
     (tmp_path / "notebooks").mkdir()
