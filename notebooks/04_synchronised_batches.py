@@ -361,7 +361,7 @@ def new_fusion(synchronised):
 
     def loss(step):
         targets = drawn.at(step).targets
-        seen = [network(t.images).attended for network, t in zip(model.subnetworks, targets, strict=True)]
+        seen = [network(t.x).attended for network, t in zip(model.subnetworks, targets, strict=True)]
         return segmentation_loss(fuse(fresh, seen), targets[0].y)
 
     fit([*fresh.fusions.parameters(), *fresh.predictor.parameters()], loss, fusion_steps)
