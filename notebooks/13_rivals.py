@@ -17,7 +17,7 @@
 # |---|---|
 # | You will see | ours minus published for every rival, what a linear classifier already reaches, and MSTL itself on classes |
 # | Run time | some seconds: nothing is trained here |
-# | Device | any; `make sweep SWEEP=published` takes some two hours on two cores |
+# | Device | any; `make sweep SWEEP=published` takes some hours on two cores; finished runs are kept |
 
 # %% tags=["colab"]
 import importlib.util
