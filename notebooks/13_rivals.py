@@ -124,7 +124,7 @@ Markdown(text.difference_lines(pairs[pairs["kind"] == "change"]))
 #
 # * The table above is the answer to *are the rivals straw men?* It says for each whether its own paper's number comes out of the file that the comparison uses.
 # * A published baseline can be weaker than a linear classifier. Beating it shows less than it seems.
-# * MSTL is about places. On vectors, which have one, the verdicts above say what its other ideas are worth.
+# * MSTL is about places, and a vector has one: of its ideas only some can act there. What is said about it above is said of the runs that are there, no more.
 #
 # ## Exercises
 #

@@ -20,8 +20,8 @@ class Words(nn.Module):
 
     .. math:: y = V^\\top x + b = b + \\sum_{k:\\, x_k \\ne 0} x_k V_k
 
-    On a processor the sum on the right: for 85 of 5,000 words it takes a third of the product's time, there
-    and back, and differs from it by rounding. On a GPU, where counting would have to wait, and for dense
+    On a processor the sum on the right, which is the faster the fewer words a review has, and differs from
+    the product by rounding. On a GPU, where counting would have to wait, and for dense
     vectors the product. Initial weights are those of ``nn.Linear``.
 
     Shape: (n, inputs) → (n, outputs).

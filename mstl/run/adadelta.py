@@ -8,7 +8,7 @@ BLOCK = 2**17  # numbers: half a megabyte of each of four arrays
 
 
 class Adadelta(torch.optim.Adadelta):
-    r"""PyTorch's own, weight for weight and bit for bit, in less than half its time on a processor.
+    r"""PyTorch's own, weight for weight and bit for bit, with less traffic to a processor's memory.
 
     .. math::
 

@@ -76,7 +76,7 @@ PROFILES: dict[str, Profile] = {
 }
 
 
-# Protocols of papers on classes: epochs, batches and optimiser are theirs.
+# For classes; of the first two epochs, batches and optimiser are those of papers.
 PROFILES |= {
     # 15 epochs of 2,000 reviews a source, batches of 20 (Zhao et al., NeurIPS 2018, section 5.1).
     "mdan": Profile(
@@ -104,7 +104,7 @@ PROFILES |= {
         log_every=250,
         checkpoint_every=1000,
     ),
-    # LeNet on 28×28 digits; batches of ADDA's protocol (Tzeng et al., CVPR 2017), a tenth of its steps.
+    # LeNet on 28×28 digits, short: batches, steps and rate are ours, not those of a paper.
     "digits": Profile(
         size=(28, 28),
         steps=1000,
@@ -159,8 +159,8 @@ class TrainConfig:
         method: one of ``mstl.methods.METHODS``.
         labels: labelled target images.
         seed: of the splits, the initial weights and the batches.
-        profile: tiny (tests), grid (many runs), quick (laptop) or full (GPU); or the protocol of a paper on
-            classes: mdan and multi-epl (vectors), digits (LeNet).
+        profile: tiny (tests), grid (many runs), quick (laptop) or full (GPU); or one for classes: the papers'
+            protocols mdan and multi-epl (vectors), and digits (LeNet).
         data_dir: folder of the data, where it is not embedded.
         out: folder that holds all runs.
         overrides: hyper-parameters of the method, ``"attention=none strength=0.1"``.
