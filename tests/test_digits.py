@@ -158,6 +158,18 @@ def test_usps_is_enlarged_and_keeps_flat_images_flat(tmp_path):
     assert train.labels.tolist() == labels.tolist()
 
 
+def test_framed_digits_are_those_of_usps_in_the_frame_of_mnist(tmp_path):
+    images, labels = some(16, 16)
+    images[:] = 100 + np.arange(40)[:, None, None]
+    write_usps(tmp_path, images, labels)
+    framed, usps = (digits.read(name, tmp_path, tmp_path) for name in ("framed1800", "usps"))
+    for part, whole in zip(framed, usps, strict=True):
+        box = part.images[..., 4:24, 4:24]
+        assert torch.equal(part.labels, whole.labels) and list(part.groups) == list(whole.groups)
+        assert torch.equal(box, whole.images[..., :20, :20])
+        assert int(box.sum()) == int(part.images.sum())
+
+
 def test_svhn_is_shrunk_in_colour_and_its_10_is_a_0(tmp_path, monkeypatch):
     images, labels = some(32, 32, 3)
     images[..., 0], images[..., 2] = 200, 7

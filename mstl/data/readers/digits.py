@@ -9,6 +9,7 @@
 | `mnist`       | LeCun et al., 1998                                         | 60,000 | 10,000 |
 | `usps`        | Hull, 1994, 16×16, enlarged                                | 7,291  | 2,007  |
 | `mnist2000`, `usps1800` | samples of the two to train on, as ADDA's protocol has | 2,000, 1,800 | all |
+| `framed1800`  | those of `usps1800`, as large as MNIST's in their frame    | 1,800  | all    |
 | `svhn`        | house numbers in colour, 32×32, shrunk (Netzer et al., 2011) | 73,257 | 26,032 |
 
 The groups that no split parts: of drawn digits, the set, which shares face and look and holds each digit
@@ -18,6 +19,7 @@ once; of the others, whose writers nobody names, each image.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache as once
 from pathlib import Path
 from typing import NamedTuple
@@ -82,11 +84,13 @@ FETCHED = {
 
 # Of how many training images a domain is a sample, the same for every seed (Tzeng et al., CVPR 2017).
 SAMPLES = {"mnist2000": ("mnist", 2000), "usps1800": ("usps", 1800)}
+FRAMED = {"framed1800": "usps1800"}  # a digit of USPS fills its image, MNIST's have 20 of 28 pixels
+BOX = 20
 
 
 def names(data_dir: Path | None = None) -> tuple[str, ...]:
     """All domains; those after `EMBEDDED` are fetched on first use."""
-    return (*EMBEDDED, *FETCHED, *SAMPLES)
+    return (*EMBEDDED, *FETCHED, *SAMPLES, *FRAMED)
 
 
 def read(name: str, data_dir: Path | None, cache: Path) -> tuple[Domain, Domain | None]:
@@ -109,6 +113,9 @@ def read(name: str, data_dir: Path | None, cache: Path) -> tuple[Domain, Domain 
         train, test = read(whole_name, data_dir, cache)
         rows = sorted(range(len(train)), key=lambda row: chance(name, row))[:count]
         return train.select(sorted(rows), name), test
+    if name in FRAMED:
+        train, test = read(FRAMED[name], data_dir, cache)
+        return _framed(train, name), _framed(test, name)
     source = FETCHED[name]
     folder = data_dir and existing_folder(data_dir, f"the folder that holds {', '.join(source.files)}")
     if not folder or not all((folder / file).is_file() for file in source.files):
@@ -122,8 +129,7 @@ def _handwritten() -> Domain:
 
     known = load_digits()
     grey = torch.from_numpy((known.images * 255 / 16).round().astype(np.uint8))[:, None]
-    # In the middle 20×20, as MNIST's digits.
-    return _domain("handwritten", F.pad(_resized(grey, 20), (4,) * 4), known.target)
+    return _domain("handwritten", _in_frame(grey), known.target)
 
 
 @once
@@ -178,6 +184,15 @@ def _domain(name: str, images: Tensor, labels: object, groups: np.ndarray | None
         labels=torch.as_tensor(labels).to(torch.uint8),
         classes=CLASSES,
     )
+
+
+def _framed(domain: Domain, name: str) -> Domain:
+    return replace(domain, name=name, images=_in_frame(domain.images))
+
+
+def _in_frame(images: Tensor) -> Tensor:
+    """In the middle 20×20, as MNIST's digits."""
+    return F.pad(_resized(images, BOX), ((SIDE - BOX) // 2,) * 4)
 
 
 def _resized(images: Tensor, side: int) -> Tensor:
