@@ -7,8 +7,9 @@ every optimiser, the extra discriminator updates, averaged weights. ``bare`` is 
 optimiser steps of the same networks on one batch that is already there. They take turns, in one thread.
 What the difference is made of is measured beside it, piece by piece.
 
-Of classes the same is asked on noise in the form of the papers, vectors of 5,000 counts and digits of 28x28
-pixels, 20 of each domain; and how much memory a process takes that reads 27,000 such vectors.
+Of classes the same is asked on noise in the form of the papers, vectors of 5,000 counts in the profile `mdan`
+and digits of 28x28 pixels in the profile `digits`; and how much memory a process takes that reads 27,000
+such vectors.
 """
 
 from __future__ import annotations
@@ -29,11 +30,10 @@ from mstl.data.batches import Batch
 from mstl.run.config import TrainConfig
 from mstl.run.train import Trainer
 
-CLASSES = {  # data whose networks fit, recipe, an input, number of classes
-    "5,000 counts": ("amazon", "to-books", (5000, 1, 1), 2),
-    "digits": ("digits", "to-handwritten", (3, 28, 28), 10),
+CLASSES = {  # data whose networks fit, recipe, profile, an input, number of classes
+    "5,000 counts": ("amazon", "to-books", "mdan", (5000, 1, 1), 2),
+    "digits": ("digits", "to-handwritten", "digits", (3, 28, 28), 10),
 }
-BATCH = 20  # of each source and of the target
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
     table = Table("step")
     for method in ("mstl", "mstl_plus", "source_combine"):
         measure(table, method, *prepared(profile=profile, method=method), rounds, method, 1.05)
-    for name, method, trainer, batch in on_classes(profile):
+    for name, method, trainer, batch in on_classes():
         measure(table, method, trainer, batch, rounds, f"{method}, {name}", 1.1)
     read, trained = memory(chosen.quick)
     table.add("memory, 27,000 vectors of 5,000 counts read", [read], "GiB", bar="<= 1")
@@ -88,14 +88,12 @@ def measure(
             table.add(f"{name}, share of bare compute", share, "share", at=at, better="lower")
 
 
-def on_classes(profile: str) -> Iterator[tuple[str, str, Trainer, Batch]]:
+def on_classes() -> Iterator[tuple[str, str, Trainer, Batch]]:
     """What is measured, the method, a trainer that has made a step, and a batch."""
-    for name, (data, recipe, shape, classes) in CLASSES.items():
+    for name, (data, recipe, profile, shape, classes) in CLASSES.items():
         task = task_of_classes(3, shape, classes)
         for method in ("dann", "mdan_soft", "mstl"):
-            known = {"data": data, "recipe": recipe, "profile": profile, "method": method}
-            trainer = Trainer(TrainConfig(**known, batch_size=BATCH), task)
-            trainer.batches.target_batch_size, trainer.batches.labelled_per_batch = BATCH, BATCH // 2
+            trainer = Trainer(TrainConfig(data=data, recipe=recipe, profile=profile, method=method), task)
             trainer.update()
             yield name, method, trainer, next(trainer.batches)
 
