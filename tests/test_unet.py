@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mstl.nn import Decoder, Encoder, Predictor, ResNetEncoder, check_size
+from mstl.nn import Classifier, Decoder, Encoder, Pooled, Predictor, ResNetEncoder, check_size
 from mstl.system.errors import InputError
 
 
@@ -79,6 +79,36 @@ def test_resnet_has_the_interface_of_the_unet_encoder():
     assert not any(isinstance(m, nn.BatchNorm2d) for m in encoder.modules())
     with pytest.raises(InputError, match="multiple of 16"):
         encoder(torch.zeros(1, 3, 24, 32))
+
+
+def test_a_pooled_map_is_the_mean_and_the_largest_value_of_each_channel_wherever_it_stands():
+    pool, channels = Encoder(4, 3).pooling()
+    x = torch.randn(2, 16, 5, 7, generator=torch.Generator().manual_seed(0))
+    places = x.flatten(2)
+    assert torch.allclose(pool(x)[..., 0, 0], torch.cat((places.mean(2), places.amax(2)), 1), atol=1e-6)
+    assert torch.allclose(pool(x), pool(x.flip(2).roll(3, 3)), atol=1e-6) and pool(x).shape[1] == channels
+
+
+def test_a_pooled_encoder_learns_what_differs_in_a_few_places():
+    """Where every image is normalised by itself, the mean alone hides it: the loss stays above 0.6."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(64) % 2
+    images = 0.3 * torch.randn(64, 3, 32, 48, generator=generator)
+    places = torch.randint(4, 24, (64, 2), generator=generator).tolist()
+    colours = torch.tensor([[1.0, 0.0, -1.0], [0.0, 1.0, -1.0]])[..., None, None]
+    for image, label, (y, x) in zip(images, labels, places, strict=True):
+        image[:, y : y + 6, x : x + 6] += colours[label]
+    torch.manual_seed(0)
+    encoder = Pooled(Encoder(4, 4))
+    head = Classifier(encoder.channels[-1], 2)
+    optimiser = torch.optim.AdamW([*encoder.parameters(), *head.parameters()], 4e-3)
+    for _ in range(40):
+        logits = head(encoder(images))[..., 0, 0]
+        optimiser.zero_grad()
+        loss = nn.functional.cross_entropy(logits, labels)
+        loss.backward()
+        optimiser.step()
+    assert loss < 0.2
 
 
 def test_resnet_sees_what_its_pre_training_saw():

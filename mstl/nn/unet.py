@@ -101,6 +101,19 @@ def double_convolution(inputs: int, outputs: int, norm: str) -> Layers:
     return Layers(convolution(inputs, outputs, norm), convolution(outputs, outputs, norm))
 
 
+class MeanAndMax(nn.Module):
+    """Mean and largest value over all places of each channel.
+
+    The mean alone tells little where each image is normalised by itself: group normalisation gives every
+    image's map the same mean, and what differs between two images is where, and how high, it stands out.
+
+    Shape: (n, c, h, w) → (n, 2c, 1, 1).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat((x.mean((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)), dim=1)
+
+
 class Encoder(nn.Module):
     """The contracting half of a U-Net.
 
@@ -140,8 +153,8 @@ class Encoder(nn.Module):
         )
 
     def pooling(self) -> tuple[nn.Module, int]:
-        """The mean over places, and the channels it has: what makes a classifier's encoder of this one."""
-        return nn.AdaptiveAvgPool2d(1), self.channels[-1]
+        """`MeanAndMax`, and the channels it leaves: what makes a classifier's encoder of this one."""
+        return MeanAndMax(), 2 * self.channels[-1]
 
     def forward(self, images: Tensor, domain: int | None = None) -> tuple[Tensor, ...]:
         check_size(images.shape[-2:], self.stride)
