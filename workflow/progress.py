@@ -25,7 +25,8 @@ class Progress:
         self.logs = {task.file(".jsonl"): task.file(".log") for task in pending}
         self.offsets = dict.fromkeys(self.logs, 0)
         self.jobs = {job.name: job for task in tasks for job in task.jobs}
-        self.open = {job.name for task in pending for job in task.jobs}  # neither finished nor failed
+        # Neither finished nor failed; a pending task may have runs that are kept, a page is made anew.
+        self.open = {job.name for task in pending for job in task.jobs if job.notebook or not job.finished()}
         self.begun: dict[str, Job] = {}
         self.seconds: list[float] = []
         self.started = self.spoke = time.monotonic()
