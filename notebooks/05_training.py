@@ -107,7 +107,7 @@ else:  # the run that was asked for, or the first of the table
     curves = table[(table[results.RUN_KEYS] == key).all(axis=1)]
 terms = [c for c in curves if c.startswith("loss_") and c != "loss_discriminator" and curves[c].notna().any()]
 
-# %% mystnb={"figure": {"name": "fig-losses", "caption": "Each loss of the run over its steps (mean over the steps between two log points). Segmentation losses are BCE plus 1 - Dice; where there is an adversarial loss, that of a discriminator that knows nothing is ln 2, the dotted line."}, "image": {"alt": "Line chart with a line for each loss over the training steps, and a dotted line at ln 2."}}
+# %% mystnb={"figure": {"name": "fig-losses", "caption": "Each loss of the run over its steps (mean over the steps between two log points). Losses of masks are BCE plus 1 - Dice, of classes the cross-entropy; where there is an adversarial loss, that of a discriminator that knows nothing is ln 2, the dotted line."}, "image": {"alt": "Line chart with a line for each loss over the training steps, and a dotted line at ln 2."}}
 figure, ax = plt.subplots(figsize=(7.5, 3.4))
 for term in terms:
     ax.plot(curves["step"], curves[term], label=term.removeprefix("loss_").replace("_", " "))
@@ -181,7 +181,7 @@ if run:
 # ## Exercises
 #
 # 1. Train with `overrides="strength=0"`. What do accuracy and probe say now?
-# 2. Which of `attention=none`, `fusion=gated` and `synchronised=false` changes the Dice by more than another seed does?
+# 2. Which of `attention=none`, `fusion=gated` and `synchronised=false` changes the score by more than another seed does?
 # 3. Train `method="mstl_plus"` with `labels=8` and again with `labels=0`. Which losses are there, and why not the same?
 #
 # ```{dropdown} Solution to 1

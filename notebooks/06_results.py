@@ -17,7 +17,7 @@
 #
 # | | |
 # |---|---|
-# | You will see | a Dice table with its uncertainty, paired differences, the recall of every part of the car, the adversary's numbers, the cost |
+# | You will see | a table of scores with their uncertainty, paired differences, the recall of every part of the car, the adversary's numbers, the cost |
 # | Run time | a few seconds: nothing is trained here |
 # | Device | any |
 
@@ -61,7 +61,7 @@ Markdown(results.describe(runs))
 # %%
 results.score_table(runs, images)
 
-# %% mystnb={"figure": {"name": "fig-dice", "caption": "Mean Dice on test cars (dot) with its 95 % bootstrap interval over seeds and cars (bar); each tick is one seed."}, "image": {"alt": "Dot-and-interval chart of the Dice of each method, the references target only and source combine below and the oracle above."}}
+# %% mystnb={"figure": {"name": "fig-dice", "caption": "Mean score on test cars, Dice of masks or accuracy of classes (dot), with its 95 % bootstrap interval over seeds and cars (bar); each tick is one seed."}, "image": {"alt": "Dot-and-interval chart of the score of each method, the references target only and source combine below and the oracle above."}}
 plots.score_intervals(images)
 plt.show()
 
@@ -86,7 +86,7 @@ Markdown("\n".join(lines))
 # makes a picture easy or hard cancels. The interval below is that of the mean paired difference. MSTL-plus is compared
 # with MSTL, too.
 
-# %% mystnb={"figure": {"name": "fig-differences", "caption": "Dice of each of our models minus Dice of the others on the same test images, in points (hundredths), with the 95 % paired bootstrap interval over seeds and cars. Right of zero our model is better."}, "image": {"alt": "Interval charts, one for each of our models, of its paired Dice difference to every other method, with a line at zero."}}
+# %% mystnb={"figure": {"name": "fig-differences", "caption": "Score of each of our models minus that of the others on the same test images, in points (hundredths), with the 95 % paired bootstrap interval over seeds and cars. Right of zero our model is better."}, "image": {"alt": "Interval charts, one for each of our models, of its paired difference to every other method, with a line at zero."}}
 plots.difference_intervals(images)
 plt.show()
 
@@ -157,7 +157,7 @@ results.probe_table(runs)
 # Equal steps are not equal work: $J$ sub-networks see $J$ times as many images through their own weights. So a fair
 # reading looks at time as well.
 
-# %% mystnb={"figure": {"name": "fig-cost", "caption": "Training time of each run against its Dice on the test cars; one dot is one seed."}, "image": {"alt": "Scatter plot of training seconds against Dice, one colour for each method."}}
+# %% mystnb={"figure": {"name": "fig-cost", "caption": "Training time of each run against its score on the test cars; one dot is one seed."}, "image": {"alt": "Scatter plot of training seconds against the score, one colour for each method."}}
 plots.time_against_score(runs)
 plt.show()
 

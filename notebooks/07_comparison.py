@@ -16,7 +16,7 @@
 #
 # | | |
 # |---|---|
-# | You will see | the Dice of every method in every setting, paired differences to the best rival, the bars set beforehand and whether they are reached |
+# | You will see | the score of every method in every setting, paired differences to the best rival, the bars set beforehand and whether they are reached |
 # | Run time | less than two minutes: nothing is trained here |
 # | Device | any |
 
@@ -66,7 +66,7 @@ Markdown(instead) if instead else None
 # Two things are random: which cars are in the test set, and the seed of the training. The intervals resample both. They
 # are wide because some cars are harder than others; what two methods share cancels only in the paired differences below.
 
-# %% mystnb={"figure": {"name": "fig-compare-four", "caption": "Mean Dice on test cars with 4 labelled target images, with the 95 % bootstrap interval over seeds and cars. Grey and black: references; amber to brown: rivals and controls; blue: ours. Open markers were trained for another number of steps, half-filled ones have a mean teacher added. Each panel is one data set and recipe. From `make sweep SWEEP=main`."}, "image": {"alt": "Dot-and-interval charts side by side, one for each recipe; methods as rows, sorted by their Dice, the oracle on top."}}
+# %% mystnb={"figure": {"name": "fig-compare-four", "caption": "Mean score on test cars with 4 labelled target images, with the 95 % bootstrap interval over seeds and cars. Grey and black: references; amber to brown: rivals and controls; blue: ours. Open markers were trained for another number of steps, half-filled ones have a mean teacher added. Each panel is one data set and recipe. From `make sweep SWEEP=main`."}, "image": {"alt": "Dot-and-interval charts side by side, one for each recipe; methods as rows, sorted by their score, the oracle on top."}}
 every = comparison.everything(folder, "cars")
 summary = comparison.summarise(comparison.unchanged(every))
 shown = [setting for setting in settings if setting[1] == labels]
@@ -81,7 +81,7 @@ plt.show()
 # %% [markdown]
 # ## The tables
 #
-# Dice in percent. *Equal time* marks variants with more steps, chosen so that one network trains about as long as J
+# Scores in percent. *Equal time* marks variants with more steps, chosen so that one network trains about as long as J
 # sub-networks do; all other rows have equal steps. Seconds are those of the machine that ran the sweep, several runs at
 # a time.
 
@@ -128,7 +128,7 @@ rivals = comparison.top_rivals(one) if "mstl_plus" in set(one["method"]) else []
 each = {rival: comparison.per_car_differences(one, "mstl_plus", rival) for rival in rivals}
 intervals = {rival: comparison.paired(one, "mstl_plus", rival).iloc[0] for rival in rivals}
 
-# %% mystnb={"figure": {"name": "fig-compare-cars", "caption": "Dice of MSTL-plus minus Dice of the five best rivals on every test car of every seed, recipe parts, 4 labels. Diamond and bar: mean and 95 % paired bootstrap interval over seeds and cars. Right of zero MSTL-plus is better. From `make sweep SWEEP=main`."}, "image": {"alt": "Strip chart of differences per test car, a row for each rival, each with a diamond at the mean and its interval, and a line at zero."}}
+# %% mystnb={"figure": {"name": "fig-compare-cars", "caption": "Score of MSTL-plus minus that of the five best rivals on every test car of every seed, recipe parts, 4 labels. Diamond and bar: mean and 95 % paired bootstrap interval over seeds and cars. Right of zero MSTL-plus is better. From `make sweep SWEEP=main`."}, "image": {"alt": "Strip chart of differences per test car, a row for each rival, each with a diamond at the mean and its interval, and a line at zero."}}
 draw.per_car_strip(each, intervals)
 plt.show()
 

@@ -14,7 +14,7 @@
 #
 # | | |
 # |---|---|
-# | You will see | the effect of every ingredient with its interval, Dice against labels, sources and time, and what a harmful source costs |
+# | You will see | the effect of every ingredient with its interval, the score against labels, sources and time, and what a harmful source costs |
 # | Run time | about a minute: nothing is trained here |
 # | Device | any |
 
@@ -69,7 +69,7 @@ Markdown("\n\n".join(filter(None, (text.describe(runs) + comparison.left_out(fol
 changes = comparison.ablation(every)
 Markdown(text.ablation_lines(changes))
 
-# %% mystnb={"figure": {"name": "fig-ablation", "caption": "Effect of each change of MSTL-plus on Dice, in points, with its 95 % paired bootstrap interval over seeds and cars; one marker for each setting. Left of zero the change does harm. An effect beyond the edge is written beside its arrow. From `make sweep SWEEP=ablation`."}, "image": {"alt": "Forest plot with changes as rows and their effect on Dice with intervals, a line at zero."}}
+# %% mystnb={"figure": {"name": "fig-ablation", "caption": "Effect of each change of MSTL-plus on the score, in points, with its 95 % paired bootstrap interval over seeds and cars; one marker for each setting. Left of zero the change does harm. An effect beyond the edge is written beside its arrow. From `make sweep SWEEP=ablation`."}, "image": {"alt": "Forest plot with changes as rows and their effect on the score with intervals, a line at zero."}}
 draw.ablation_forest(changes)
 plt.show()
 
@@ -93,7 +93,7 @@ few = [
 budget = comparison.label_budget(cars, recipe, few)
 numbers = comparison.source_numbers(cars, recipe, labels, few)
 
-# %% mystnb={"figure": {"name": "fig-budget", "caption": "Dice against the number of labelled target images, with 95 % bootstrap bands over seeds and cars. The oracle always sees the masks of all target training images. From `make sweep SWEEP='main labels'`."}, "image": {"alt": "Line chart of Dice over 0, 4, 8, 16 and 32 labels, a line with its own marker and band for each method."}}
+# %% mystnb={"figure": {"name": "fig-budget", "caption": "Score against the number of labelled target images, with 95 % bootstrap bands over seeds and cars. The oracle always sees the labels of all target training images. From `make sweep SWEEP='main labels'`."}, "image": {"alt": "Line chart of the score over 0, 4, 8, 16 and 32 labels, a line with its own marker and band for each method."}}
 figure, ax = plt.subplots(figsize=(7.5, 4))
 draw.interval_curves(budget, "labels", ax, "labelled target images")
 plt.show()
@@ -105,7 +105,7 @@ Markdown(text.difference_lines(best, "MSTL-plus", "{rival}, the best rival there
 # %% [markdown]
 # ## How many sources?
 
-# %% mystnb={"figure": {"name": "fig-sources", "caption": "Dice against the number J of sources, with 95 % bootstrap bands over seeds and cars. The recipe divides the same car in J parts, so more sources also mean smaller parts. From `make sweep SWEEP='main more'`."}, "image": {"alt": "Line chart of Dice over the number of sources, a line with its own marker and band for each method."}}
+# %% mystnb={"figure": {"name": "fig-sources", "caption": "Score against the number J of sources, with 95 % bootstrap bands over seeds and cars. The recipe divides the same car in J parts, so more sources also mean smaller parts. From `make sweep SWEEP='main more'`."}, "image": {"alt": "Line chart of the score over the number of sources, a line with its own marker and band for each method."}}
 figure, ax = plt.subplots(figsize=(7.5, 3.6))
 draw.interval_curves(numbers, "sources", ax, "sources J")
 plt.show()
@@ -121,7 +121,7 @@ bad = comparison.robustness(cars[cars["labels"] == labels])
 bad = comparison.unchanged(bad[bad["recipe"] == recipe])
 text.for_readers(bad[["method", "extra", "difference", "low", "high", "seeds", "note"]])
 
-# %% mystnb={"figure": {"name": "fig-robustness", "caption": "Dice with an added useless or harmful source minus Dice without it, on the same cars, in points, with the 95 % paired bootstrap interval over seeds and cars. From `make sweep SWEEP=main`."}, "image": {"alt": "Dot-and-interval chart with methods as rows and the change by a useless and by a harmful source, a line at zero."}}
+# %% mystnb={"figure": {"name": "fig-robustness", "caption": "Score with an added useless or harmful source minus the score without it, on the same cars, in points, with the 95 % paired bootstrap interval over seeds and cars. From `make sweep SWEEP=main`."}, "image": {"alt": "Dot-and-interval chart with methods as rows and the change by a useless and by a harmful source, a line at zero."}}
 draw.robustness_dots(bad)
 plt.show()
 
@@ -131,7 +131,7 @@ plt.show()
 # Equal steps are not equal work: J sub-networks take J times the work of one. Open markers are the same methods with other
 # numbers of steps, half-filled ones have a mean teacher added.
 
-# %% mystnb={"figure": {"name": "fig-time", "caption": "Seconds of training (logarithmic) against Dice with its 95 % interval; thin lines join variants of one method. Seconds are those of the machine that ran the sweep, several runs at a time. From `make sweep SWEEP=main`."}, "image": {"alt": "Scatter plot of training seconds on a logarithmic axis against Dice, one marker for each method."}}
+# %% mystnb={"figure": {"name": "fig-time", "caption": "Seconds of training (logarithmic) against the score with its 95 % interval; thin lines join variants of one method. Seconds are those of the machine that ran the sweep, several runs at a time. From `make sweep SWEEP=main`."}, "image": {"alt": "Scatter plot of training seconds on a logarithmic axis against the score, one marker for each method."}}
 summary = comparison.summarise(comparison.choose(whole, recipe, labels))
 draw.time_against_score(summary, comparison.choose(runs, recipe, labels))
 plt.show()
