@@ -15,7 +15,7 @@
 #
 # | | |
 # |---|---|
-# | You will see | one batch; cycles of sources of unequal size; a step replayed; a car put together from three different ones |
+# | You will see | one batch; cycles of sources of unequal size; a step replayed; a car put together from three different ones, and a digit |
 # | Run time | one to two minutes on one CPU core: a small MSTL is trained on the way |
 # | Device | CPU |
 
@@ -44,7 +44,7 @@ from mstl.report import plots
 
 plots.style()
 
-# %% tags=["parameters"] nbmake={"mock": {"height": 32, "width": 4, "steps": 4, "fusion_steps": 3, "draws": 4}}
+# %% tags=["parameters"] nbmake={"mock": {"height": 32, "width": 4, "steps": 4, "fusion_steps": 3, "draws": 4, "digit_steps": 60}}
 seed: int = 0  # of the splits, the weights and the batches
 labels: int = 8  # labelled target images
 height: int = 64  # of a target image in pixels; it is half as wide again
@@ -52,6 +52,7 @@ width: int = 12  # channels of the small networks at full resolution
 steps: int = 120  # updates of the small MSTL
 fusion_steps: int = 50  # updates of each fusion that is trained anew
 draws: int = 50  # batches on which heads are compared
+digit_steps: int = 150  # updates of the small MSTL on digits
 
 # %% [markdown]
 # ## What one step draws
@@ -501,6 +502,81 @@ pd.Series(disagreement, name="mean squared difference").astype(float).round(4).t
 # The last line is the price of being right: even perfect heads would pay it, and only heads that all say the mean mask
 # would not.
 #
+# ## On classes: masks of one place
+#
+# None of this is about masks. A class is a mask of one place: where a mask has logits $(1, h, w)$, an image of $K$ classes has
+# $(K, 1, 1)$, and everything before them is the same code. Batches, fusion and predictor below are those of this page. Only the
+# data change: the target are handwritten digits, twenty of them labelled, the sources digits drawn from three kinds of typeface.
+
+# %%
+digits = local_task("digits", "to-handwritten", labels=20, seed=seed)
+options = {"sources": 3, "labelled": True, "overrides": "adversarial=false"}
+reader = methods.build("mstl", problem=digits.problem, **options)
+drawn = Batches(digits, batch_size=8, target_batch_size=8, labelled_share=1.0, seed=seed)
+fit(
+    reader.parameters(),
+    lambda step: sum(reader.losses(drawn.at(step), step / digit_steps).values()),
+    digit_steps,
+    rate=2e-3,
+)
+
+
+# %%
+@torch.no_grad()
+def flow(model, images):
+    """What sub-network j makes of the j-th images, and the fusion of them all."""
+    outputs = [network(x) for network, x in zip(model.subnetworks, images, strict=True)]
+    logits = fuse(model, [output.attended for output in outputs])
+    return {"image": images[0], "coarsest map": outputs[0].features,
+            "fused, last level": outputs[0].attended[-1], "logits": logits}, outputs  # fmt: skip
+
+
+written = to_float(digits.test.images)
+kinds = {"masks": flow(model, [x] * 3)[0], "classes": flow(reader, [written] * 3)[0]}
+pd.DataFrame(
+    {kind: {what: str(tuple(t.shape[1:])) for what, t in made.items()} for kind, made in kinds.items()}
+)
+
+# %% [markdown]
+# And what if each sub-network sees another digit? The places of a mask held ghosts of the other cars. One place has no room
+# for ghosts beside each other, and so they become probabilities of other classes.
+
+# %%
+turned = [torch.arange(len(written)).roll(k * len(written) // 3) for k in range(3)]
+same, strange = (flow(reader, [written[o] for o in use])[0]["logits"] for use in (turned[:1] * 3, turned))
+truth = [digits.test.labels[o] for o in turned]
+called = {"same image": same.flatten(1).argmax(1), "three images": strange.flatten(1).argmax(1)}
+assert (called["same image"] == truth[0]).float().mean() > 0.2, "little more than chance, 0.1"
+of = {kind: {f"sub-network {j + 1}": float((answer == y).float().mean()) for j, y in enumerate(truth)}
+      for kind, answer in called.items()}  # fmt: skip
+pd.DataFrame(of).T.rename_axis(columns="called what this one sees").style.format("{:.0%}")
+
+# %% mystnb={"figure": {"name": "fig-one-place", "caption": "One contract. Columns: what the three sub-networks see, their coarsest maps (mean over channels), and the fused probability. First row: a mask, which has a place for every pixel. Second: a digit, whose answer is ten masks of one place. Third: each sub-network sees another digit; of all test images the one whose answer is neither the most nor the least certain. Chance is one tenth. Data: studio, recipe parts, and digits, typefaces to handwritten, seed 0, the small networks trained on this page."}, "image": {"alt": "Three rows of seven pictures. In the first a car three times, three blocky maps, and the mask of the car. In the second a digit three times, three maps of four by four squares, and a column of ten cells of which the digit's own is bright. In the third three other digits, three maps, and a column in which other cells are bright as well."}}
+certain = strange.flatten(1).softmax(1).amax(1)
+middle = int(certain.argsort()[len(certain) // 2])
+three = [written[order[middle]][None] for order in turned]
+rows = [(model, [x[chosen[3:4]]] * 3), (reader, three[:1] * 3), (reader, three)]
+figure, axes = plt.subplots(3, 7, figsize=(10, 4.6))
+for row, (network, seen) in zip(axes, rows, strict=True):
+    made, outputs = flow(network, seen)
+    for ax, image in zip(row[:3], seen, strict=True):
+        ax.imshow(plots.from_network(image[0]))
+    for ax, output in zip(row[3:6], outputs, strict=True):
+        ax.imshow(output.features[0].mean(0), cmap="cividis")
+    logits = made["logits"][0]
+    p = logits.sigmoid()[0] if len(logits) == 1 else logits.flatten().softmax(0)[:, None]
+    row[6].imshow(p, cmap="cividis", vmin=0, vmax=1, aspect="equal" if len(logits) == 1 else 0.25)
+    for ax in row:
+        ax.set(xticks=[], yticks=[])
+    if len(logits) > 1:
+        row[6].set_yticks(range(10), digits.problem.classes, fontsize=6)
+        row[6].grid(False)
+titles = (*(f"sees {j}" for j in (1, 2, 3)), *(f"map {j}" for j in (1, 2, 3)), "fused")
+for ax, title in zip(axes[0], titles, strict=True):
+    ax.set_title(title)
+plt.show()
+
+# %% [markdown]
 # ## Summary
 #
 # * A step draws each source on its own endless cycle and one target batch for all. That the sub-networks get the same
