@@ -14,7 +14,7 @@
 #
 # | | |
 # |---|---|
-# | You will see | the cars, the turntable, the part maps; how a window is cut; three recipes side by side; which car goes where |
+# | You will see | the cars, the turntable, the part maps; how a window is cut; four recipes side by side; which car goes where |
 # | Run time | less than a minute on one CPU core |
 # | Device | CPU |
 
@@ -293,7 +293,7 @@ plots.picture_grid(rows, titles)
 plt.show()
 
 # %% [markdown]
-# ## Three recipes
+# ## Four recipes
 #
 # A **recipe** turns a data set into $J$ labelled sources and a target.
 #
@@ -306,6 +306,48 @@ plots.domain_montage(task, seed=seed)
 plt.show()
 
 # %% [markdown]
+# ### `masks`: whole cars, of which each source labels one part
+#
+# "Local" has a second reading: not in what a source *shows* but in what it *labels*. Three collections of whole cars, the
+# first annotated for fronts, the second for cabins, the third for rears: every annotator knows such data. With the whole
+# car $M$ and its parts $P_1, \dots, P_J$, source $j$ says "object" on $P_j$ and "background" on all else,
+#
+# $$
+# P_j \cap P_k = \emptyset , \qquad \bigcup_j P_j = M .
+# $$
+#
+# What no region claims, such as wheels, belongs to the nearest one, so that the union is the whole. Where a view hides the
+# part, the mask is empty. The target is that of `parts`, to the last image.
+
+# %% mystnb={"figure": {"name": "fig-recipe-masks-montage", "caption": "Recipe masks, J = 3: random images of the three sources and of the target, masks in amber. Data: studio, seed 0."}, "image": {"alt": "Four rows of whole cars in one studio light. Amber lies on the fronts in the first row, on the cabins in the second, on the rears in the third, and on whole cars in the fourth."}}
+masks = local_task("studio", "masks", labels=labels, seed=seed, size=(height, width))
+plots.domain_montage(masks, seed=seed)
+plt.show()
+
+# %% [markdown]
+# Windows do not contradict each other, for what a window hides it does not call background. These sources do. Below: how
+# many images of a source show its part, how much of the car that part is, and what a network hears that is trained on all
+# sources at once: how often a pixel of a car is called car. Below a half, the likelier answer is always "background".
+
+# %%
+cars_of = [(source.parts > 0).sum() for source in masks.sources]
+rows = {
+    source.name: {
+        "images": len(source),
+        "show the part": source.masks.flatten(1).amax(1).float().mean(),
+        "part of the car": source.masks.sum() / car_pixels,
+    }
+    for source, car_pixels in zip(masks.sources, cars_of, strict=True)
+}
+called = sum(source.masks.sum() for source in masks.sources) / sum(cars_of)
+print(f"of all car pixels in the sources, called car: {called:.0%}")
+print(f"test images as in parts: {torch.equal(masks.test.images, task.test.images)}")
+pd.DataFrame(rows).T.style.format("{:.0%}").format("{:.0f}", subset=["images"])
+
+# %% [markdown]
+# (`masks-styled` gives each source its style, `masks-overlap` lets parts share their borders, and `masks-mixed` has one
+# source that labels the whole.)
+#
 # ### `views`: whole cars from other sides
 #
 # Nothing is cut. Sources show cars from the front, from the rear and from the sides, and the target shows them at 45°,
@@ -337,7 +379,7 @@ plt.show()
 # the others, and the target has it all. In `views` every source has every part that can be seen from its side. In `chimeras` the
 # largest share of every source is foreign.
 
-# %% mystnb={"figure": {"name": "fig-contents", "caption": "Share of the object's pixels (columns: parts) in each domain (rows), for the three recipes. Chimeras have an eighth part, the foreign body. Data: studio, seed 0."}, "image": {"alt": "Three heat maps of domains by parts. For parts and chimeras each source holds mostly one part of a car; for views all sources hold several; the target holds all parts."}}
+# %% mystnb={"figure": {"name": "fig-contents", "caption": "Share of the object's pixels (columns: parts) in each domain (rows), for three recipes. Chimeras have an eighth part, the foreign body. Data: studio, seed 0."}, "image": {"alt": "Three heat maps of domains by parts. For parts and chimeras each source holds mostly one part of a car; for views all sources hold several; the target holds all parts."}}
 figure, axes = plt.subplots(3, 1, figsize=(8, 5.6), sharex=True)
 for ax, (recipe, made) in zip(
     axes, {"parts": task, "views": views, "chimeras": chimeras}.items(), strict=True
@@ -355,7 +397,7 @@ for ax, (recipe, made) in zip(
 plt.show()
 
 # %% [markdown]
-# Look at more of them. The menu holds twenty-four random images of every domain of the three recipes.
+# Look at more of them. The menu holds twenty-four random images of every domain of these three.
 
 
 # %%

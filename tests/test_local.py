@@ -98,7 +98,7 @@ def test_all_labels_leave_nothing_unlabelled_and_more_are_refused(make):
         make(labels=available + 1)
 
 
-@pytest.mark.parametrize("recipe", ["parts", "views-styled", "chimeras"])
+@pytest.mark.parametrize("recipe", ["parts", "masks", "views-styled", "chimeras"])
 def test_a_seed_decides_everything_and_another_seed_differs(make, recipe):
     assert make(recipe, seed=1).fingerprint() == make(recipe, seed=1).fingerprint()
     assert make(recipe, seed=1).fingerprint() != make(recipe, seed=2).fingerprint()
@@ -358,10 +358,13 @@ def test_the_recipes_give_the_numbers_of_sources_that_are_promised():
         "carparts": (3, 1, 2, 4),
         "folder": (2, 1, 3, 4),
     }
+    masks = {data: numbers for data, numbers in parts.items() if data != "studio-styles"}
     views = {data: (3, 1, 2) for data in parts}
     assert {name: recipe.sources for name, recipe in RECIPES.items()} == {
         "parts": parts,
         "parts-plain": parts,
+        **dict.fromkeys(("masks", "masks-styled", "masks-overlap"), masks),
+        "masks-mixed": {data: tuple(j for j in numbers if j > 1) for data, numbers in masks.items()},
         "views": views,
         "views-styled": views,
         "chimeras": {"studio": (3, 1, 2), "studio-styles": (3, 1, 2)},

@@ -38,8 +38,10 @@ def test_classes_are_the_body_styles_of_the_table_and_pixels_those_of_the_studio
     assert [STYLES[k] for k in styled.labels] == [known[car] for car in styled.groups.tolist()]
 
 
-@pytest.mark.parametrize("recipe", [name for name, recipe in RECIPES.items() if "studio" in recipe.sources])
-def test_every_recipe_of_the_studio_is_there_with_every_style_in_every_part(recipe):
+@pytest.mark.parametrize(
+    "recipe", [name for name, recipe in RECIPES.items() if "studio-styles" in recipe.sources]
+)
+def test_every_recipe_of_body_styles_is_there_with_every_style_in_every_part(recipe):
     for number in RECIPES[recipe].sources["studio"]:
         made = local_task("studio-styles", recipe, number, labels=12, size=SIZE, seed=number)
         assert len(made.sources) == number and made.problem == Classification(STYLES, (3, *SIZE))
@@ -49,6 +51,16 @@ def test_every_recipe_of_the_studio_is_there_with_every_style_in_every_part(reci
         seen = [set(d.groups.tolist()) for d in (made.validation, made.test)]
         training = set(made.labelled.groups.tolist()) | set(made.unlabelled.groups.tolist())
         assert not seen[0] & seen[1] and not (of_sources | training) & (seen[0] | seen[1])
+
+
+def test_all_recipes_of_the_studio_but_those_that_label_parts_have_body_styles():
+    of_masks, of_styles = (
+        {name for name, recipe in RECIPES.items() if data in recipe.sources}
+        for data in ("studio", "studio-styles")
+    )
+    assert of_masks - of_styles == {name for name in RECIPES if name.startswith("masks")}
+    with pytest.raises(InputError, match="recipe 'masks' does not exist for data 'studio-styles'"):
+        local_task("studio-styles", "masks")
 
 
 def test_windows_and_chimeras_keep_the_class_of_their_car():

@@ -15,8 +15,8 @@ from mstl.data.recipes import regions as car
 from mstl.data.task import Task
 from mstl.system.errors import InputError
 
-# Sources that show no part of the object (`TrainConfig.extra`).
-EXTRA = ("useless", "harmful")
+# Sources of no one part of the object: those added (`TrainConfig.extra`), and the last of recipe masks-mixed.
+EXTRA = ("useless", "harmful", "whole")
 
 
 class Watched(NamedTuple):
@@ -38,8 +38,8 @@ class Watched(NamedTuple):
 def watched(task: Task, images: int = 24) -> Watched | None:
     """A fixed choice of validation images with the regions that the sources are named after.
 
-    None where the validation images have no part maps, or where a source (but a useless or harmful one)
-    is not named after a region: then there is nothing that its attention should light up.
+    None where the validation images have no part maps, or where a source (but those of `EXTRA`) is not named
+    after a region: then there is nothing that its attention should light up.
     """
     names = tuple(source.name for source in task.sources)
     true = {name for name in names if name not in EXTRA}
@@ -55,7 +55,7 @@ def watched(task: Task, images: int = 24) -> Watched | None:
 def scores(maps: Tensor, watched: Watched) -> dict[str, float]:
     """One line for a log: ``attention_entropy`` (mean over sources) and ``auc_<source>`` of each source.
 
-    The AUC is that of the source's own region; useless and harmful sources have none.
+    The AUC is that of the source's own region; sources of `EXTRA` have none.
 
     Args:
         maps: attention of the J sub-networks on ``watched.domain``, (J, n, 1, h, w).

@@ -8,17 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from mstl.data.catalogue import check_data, load, load_chimeras, problem_of
+from mstl.data.chance import shuffled
 from mstl.data.collections import COLLECTIONS
 from mstl.data.domain import Domain
 from mstl.data.readers.studio import CHIMERAS
 from mstl.data.recipes import regions as car
+from mstl.data.recipes.coverage import check_labelled, note_coverage
 from mstl.data.recipes.domains import check_known, check_labels, collected_task
 from mstl.data.recipes.leaks import check_groups
 from mstl.data.recipes.own import own_domains
+from mstl.data.recipes.partition import divisible, grown, partition
 from mstl.data.recipes.spoil import left_out, spoiled
 from mstl.data.recipes.styles import STYLES
 from mstl.data.recipes.windows import cut, jittered, over
@@ -31,6 +36,7 @@ from mstl.system.errors import InputError
 # Views within 22.5° of front, rear and side; the target's lie at 45°, between an end and a side.
 VIEWS = {"front": (16, 1, 2), "rear": (8, 9, 10), "side": (4, 5, 6, 12, 13, 14)}
 TARGET_VIEWS = (3, 7, 11, 15)
+OVERLAP = 1 / 16  # of the shorter side of an image: 4 pixels of 64
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,27 @@ def window_size(size: tuple[int, int], layout: tuple[str, ...]) -> tuple[int, in
     return half(height), half(width)
 
 
-def _parts(request: Request, styled: bool) -> tuple[tuple[Domain, ...], Domain, np.ndarray]:
+class Dealt(NamedTuple):
+    """Cars, their regions, and which images each role of `parts` gets.
+
+    Attributes:
+        whole: the whole data set.
+        layout: names of the k regions.
+        regions: bool (k, n, h, w), where they lie.
+        window: height and width of windows.
+        placed: of each region what `windows.over` says.
+        rows: of the target, then of each region.
+    """
+
+    whole: Domain
+    layout: tuple[str, ...]
+    regions: np.ndarray
+    window: tuple[int, int]
+    placed: list[tuple[np.ndarray, np.ndarray]]
+    rows: list[np.ndarray]
+
+
+def _dealt(request: Request) -> Dealt:
     whole = request.load()
     # A single source is the first of the layout that is default for the data.
     layout = car.LAYOUTS[
@@ -117,7 +143,13 @@ def _parts(request: Request, styled: bool) -> tuple[tuple[Domain, ...], Domain, 
     window = window_size(request.size, layout)
     placed = [over(regions, j, window) for j in range(len(layout))]
     usable = [np.ones(len(whole), bool), *(shown for _, shown in placed)]
-    for name, shown in zip(layout[: request.sources], usable[1:], strict=False):
+    rows = deal_cars(whole.groups, usable, request.seed, _kinds(whole))
+    return Dealt(whole, layout, regions, window, placed, rows)
+
+
+def _parts(request: Request, styled: bool) -> tuple[tuple[Domain, ...], Domain, np.ndarray]:
+    whole, layout, _, window, placed, (target, *rows) = _dealt(request)
+    for name, (_, shown) in zip(layout[: request.sources], placed, strict=False):
         if not shown.any():
             empty = int((whole.masks.flatten(1).sum(1) == 0).sum())
             raise InputError(
@@ -125,7 +157,6 @@ def _parts(request: Request, styled: bool) -> tuple[tuple[Domain, ...], Domain, 
                 f"window over it; {empty} of {len(whole)} masks are empty at {request.size[0]}×"
                 f"{request.size[1]}: mark larger objects, or choose another recipe"
             )
-    target, *rows = deal_cars(whole.groups, usable, request.seed, _kinds(whole))
     names = image_names(whole)
     sources = []
     for j, name in enumerate(layout[: request.sources]):
@@ -135,6 +166,39 @@ def _parts(request: Request, styled: bool) -> tuple[tuple[Domain, ...], Domain, 
         corners = jittered(placed[j][0][rows[j]], whole.size, window, request.size[0] // 32, keys)
         sources.append(cut(whole.select(rows[j], name), corners, window))
     return _in_styles(sources, styled), whole, target
+
+
+def _masks(
+    request: Request, styled: bool = False, overlap: float = 0.0, mixed: bool = False
+) -> tuple[tuple[Domain, ...], Domain, np.ndarray]:
+    """The target of `_parts`; source j shows every k-th of the other cars, all of it, and labels part j.
+
+    Args:
+        styled: each source in its own style.
+        overlap: by how much parts reach into their neighbours, as a share of the shorter side.
+        mixed: the last of the k sources labels the whole.
+    """
+    whole, layout, regions, _, _, (target, *_) = _dealt(request)
+    objects = whole.masks[:, 0].numpy() > 0
+    usable = divisible(whole, regions, layout)
+    cars = shuffled(set(whole.groups.tolist()) - set(whole.groups[target].tolist()), request.seed, "masks")
+    shown = [
+        np.flatnonzero(np.isin(whole.groups, cars[j :: len(layout)]) & usable) for j in range(request.sources)
+    ]
+    for rows, name in zip(shown, layout, strict=False):
+        if not len(rows):
+            raise _too_few(whole, len(layout), name)
+    sources = [whole.select(rows, name) for rows, name in zip(shown, layout, strict=False)]
+    labelled = []
+    # Styles put their backdrop behind the object, not behind the part: they come before the part's mask.
+    for j, (source, rows) in enumerate(zip(_in_styles(sources, styled), shown, strict=True)):
+        part = partition(regions[:, rows], objects[rows])[j]
+        if overlap:
+            part = grown(part, objects[rows], overlap * min(request.size))
+        if mixed and j == len(layout) - 1:
+            source, part = replace(source, name="whole"), objects[rows]
+        labelled.append(replace(source, masks=torch.from_numpy(part[:, None].astype(np.uint8))))
+    return tuple(labelled), whole, target
 
 
 def _views(request: Request, styled: bool) -> tuple[tuple[Domain, ...], Domain, np.ndarray]:
@@ -191,6 +255,9 @@ def _too_few(whole: Domain, count: int, name: str) -> InputError:
 _PARTS = dict.fromkeys(("studio", "studio-styles", "carvana", "carparts"), (3, 1, 2, 4))
 _PARTS["folder"] = (2, 1, 3, 4)
 _ANY = {data: (3, 1, 2) for data in _PARTS}
+# A part has a mask, and no class.
+_MASKS = {data: numbers for data, numbers in _PARTS.items() if problem_of(data) == "segmentation"}
+_MIXED = {data: tuple(number for number in numbers if number > 1) for data, numbers in _MASKS.items()}
 
 RECIPES: dict[str, Recipe] = {
     "parts": Recipe(
@@ -201,6 +268,23 @@ RECIPES: dict[str, Recipe] = {
     ),
     "parts-plain": Recipe(
         "as parts, all sources in the target's style", _PARTS, lambda request: _parts(request, styled=False)
+    ),
+    "masks": Recipe(
+        "sources: whole images of other cars, of which each source labels one part only (those of parts); "
+        "target: whole cars, labelled whole",
+        _MASKS,
+        _masks,
+    ),
+    "masks-styled": Recipe(
+        "as masks, each source in its own style", _MASKS, lambda request: _masks(request, styled=True)
+    ),
+    "masks-overlap": Recipe(
+        "as masks, parts reaching into their neighbours by a sixteenth of the image's shorter side",
+        _MASKS,
+        lambda request: _masks(request, overlap=OVERLAP),
+    ),
+    "masks-mixed": Recipe(
+        "as masks, the last source labelled whole", _MIXED, lambda request: _masks(request, mixed=True)
     ),
     "views": Recipe(
         "sources: front views, rear views, side views; target: three-quarter views",
@@ -255,7 +339,8 @@ def local_task(
 
     Raises:
         InputError: unknown data or recipe, J the recipe does not give, too few cars, more labels than
-            training images, a class that no source knows, labels but fewer than classes, or as `load`.
+            training images, a source whose masks are all empty, a class that no source knows, labels but
+            fewer than classes, or as `load`.
     """
     check_data(data)
     if data in COLLECTIONS:
@@ -269,6 +354,9 @@ def local_task(
     request = Request(data, number, seed, check_working_size(size), data_dir, cache_dir)
     made, whole, rows = RECIPES[recipe].make(request)
     made, problem = left_out(made, without), Segmentation()
+    check_labelled(made)
+    if recipe == "own":
+        note_coverage(made, whole)
     if whole.classes:
         problem = Classification(whole.classes, (3, *whole.size))
         check_known(made, whole.select(rows))

@@ -14,6 +14,7 @@ from mstl.data import store
 from mstl.data.domain import Domain
 from mstl.data.readers import folder
 from mstl.data.readers.listing import existing_folder, note_left_out
+from mstl.data.recipes.coverage import check_labelled, note_coverage
 from mstl.data.recipes.leaks import check_apart, check_groups
 from mstl.data.splits import divide
 from mstl.data.task import Task
@@ -59,6 +60,8 @@ def task_of(
     check_target(whole)
     check_groups(whole, "target")
     check_apart(made, whole)
+    check_labelled(made)
+    note_coverage(made, whole)
     return Task(name, made, **divide(whole, np.arange(len(whole)), labels, seed))
 
 
