@@ -105,8 +105,8 @@ text.offsets(table)
 # %% [markdown]
 # ## MSTL on classes
 #
-# The literal reading and MSTL-plus in the same tables: four targets of reviews, the SURF histograms and whatever else was run. A vector has one place: attention can weigh features there but no places, and fusion has nothing to learn from where no target label is known.
-# What remains is a sub-network and an adversary for each source, and the synchronised batch. Differences are paired by seed, as means over the targets.
+# The literal reading and MSTL-plus in the same tables: four targets of reviews, the SURF histograms, handwritten digits and the body styles of rendered cars, whose sources are windows of their parts. A vector has one place: attention can weigh features there but no places,
+# and fusion has nothing to learn from where no target label is known. What remains is a sub-network and an adversary for each source, and the synchronised batch. Differences are paired by seed, as means over the targets.
 
 # %%
 measured = published.scores(folder)
