@@ -75,7 +75,7 @@ def test_a_method_on_classes_learns_with_all_its_weights_and_predicts_all_classe
 
 
 @pytest.mark.parametrize("name", OURS)
-@pytest.mark.parametrize("shape", [SHAPES["vectors"], SHAPES["photographs"]], ids=["vectors", "photographs"])
+@EACH
 @pytest.mark.parametrize("labels", [0, 6])
 @pytest.mark.parametrize(
     "overrides",
@@ -101,6 +101,11 @@ def test_every_switch_of_plus_works_on_classes(overrides, shape):
     method, batch = made("mstl_plus", shape, overrides), batch_of(toy_classes(shape))
     learns(method, batch)
     assert method.eval().predict(batch.target.x).shape[1] == 3
+
+
+def test_what_is_pooled_cannot_be_weighed_by_who_reads_it_pooled():
+    with pytest.raises(InputError, match="discriminator_reads=attended goes without attention=transferable"):
+        made("mstl_plus", SHAPES["photographs"], "attention=transferable discriminator_reads=attended")
 
 
 def test_sub_networks_on_classes_share_a_stem():

@@ -20,6 +20,7 @@ from mstl.nn import (
     SubNetworkOutput,
     first,
 )
+from mstl.system.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,15 @@ class MSTL(base.Method):
         self.adversary = None
         # Transferable attention needs discriminators even where nobody plays against them.
         if hyper.plays(self.labelled) or hyper.attention == "transferable":
-            self.adversary = hyper.adversary(sources, self.subnetworks.channels[-1])
+            attended = hyper.discriminator_reads == "attended"
+            if attended and hyper.attention == "transferable" and self.problem.classes:
+                raise InputError(
+                    "discriminator_reads=attended goes without attention=transferable on classes: the "
+                    "discriminators would weigh places that are pooled before they read them"
+                )
+            self.adversary = hyper.adversary(
+                sources, (channels if attended else self.subnetworks.channels)[-1]
+            )
             self.aligns = ("adversarial",)
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
