@@ -382,7 +382,7 @@ def test_histograms_are_reproduced_on_all_twelve_tasks_to_the_last_digit():
 
 
 PARTS: dict[str, tuple[dict, tuple[str, ...]]] = {
-    "nothing": ({}, ("Nothing was run yet", "not run (published 81.0)", "– (81.0)")),
+    "nothing": ({}, ("Nothing was run yet", "not run (published 81.0)", "–\N{NO-BREAK SPACE}(81.0)")),
     "one seed": (
         {("to-books", name, "mdan", 0): [80.0] for name in ("dann", "mstl", "source_combine")},
         ("rest on fewer than 5 seeds", "MSTL minus source combine: +0.0 accuracy points on one seed"),

@@ -96,11 +96,9 @@ def wide(table: pd.DataFrame, benchmark: str) -> pd.DataFrame:
 
 def _cell(row) -> str:
     ours = "–" if np.isnan(row.ours) else f"{row.ours:.1f}"
-    return (
-        ours
-        if np.isnan(row.published)
-        else f"{ours} ({round(row.published, 2)}{'*' if row.recalled else ''})"
-    )
+    if np.isnan(row.published):
+        return ours
+    return f"{ours}\N{NO-BREAK SPACE}({round(row.published, 2)}{'*' if row.recalled else ''})"
 
 
 def protocols(table: pd.DataFrame) -> str:
