@@ -65,10 +65,9 @@ def measure(
         "bare": lambda: bare_step(trainer, batch),
     }
     if method == "mstl":
-        works |= {
-            "gather and augment a batch": lambda: next(trainer.batches),
-            "average the weights": lambda: trainer.averaged.update_parameters(trainer.method),
-        }
+        works["gather and augment a batch"] = lambda: next(trainer.batches)
+    if method == "mstl" and trainer.averaged is not None:
+        works["average the weights"] = lambda: trainer.averaged.update_parameters(trainer.method)
     if method == "mstl_plus":
         works["ask the teacher"] = lambda: trainer._taught(batch)
     times = alternate(works, rounds, block=1.0)
