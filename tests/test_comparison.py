@@ -333,6 +333,15 @@ def test_words_agree_with_the_signs_of_the_intervals(tables):
     assert text.difference_lines(best.iloc[:0], "a", "b") == "* not run"
 
 
+def test_dead_runs_are_counted_where_there_are_any(tables):
+    setting = (tables["cars"], tables["runs"], "parts", 4)
+    assert "dead runs" not in comparison.setting_table(*setting, data="studio")
+    dead = (tables["runs"]["method"] == "dann") & (tables["runs"]["seed"] < 2)
+    runs = tables["runs"].assign(constant=dead.map({True: "nothing", False: ""}))
+    cells = comparison.setting_table(tables["cars"], runs, "parts", 4, data="studio")["dead runs"]
+    assert cells["DANN"] == "2 (nothing)" and (cells.drop("DANN") == "").all()
+
+
 def test_missing_seeds_are_listed(tables):
     runs = tables["runs"]
     assert len(text.missing(runs)) == 0

@@ -83,6 +83,10 @@ class Classification:
         """Share of each class among labels (..., b), (..., K), float32."""
         return F.one_hot(y, len(self.classes)).float().mean(-2)
 
+    def constant(self, logits: Tensor) -> str:
+        """``one class`` where that is predicted for every image, else ``""``."""
+        return "one class" if len(logits.flatten(1).argmax(1).unique()) == 1 else ""
+
     def table(self, logits: Tensor, domain: Content) -> pd.DataFrame:
         """One row an image: group, class, prediction, whether it is right, probability of the class."""
         log_p = log_probabilities(logits).flatten(1)

@@ -49,6 +49,13 @@ class Segmentation:
         """Share of the object among masks (..., b, 1, h, w), (..., 1)."""
         return y.mean(dim=(-4, -3, -2, -1)).unsqueeze(-1)
 
+    def constant(self, logits: Tensor) -> str:
+        """``nothing`` or ``everything`` where that is predicted at every place of all images, else ``""``."""
+        found = logits > 0
+        return (
+            "" if bool(found.any()) != bool(found.all()) else "everything" if bool(found.any()) else "nothing"
+        )
+
     def table(self, logits: Tensor, domain: Content) -> pd.DataFrame:
         """One row an image: car, view, counts, Dice, IoU and, where part maps exist, recall of each part."""
         count = counts(logits, domain.masks.cpu())

@@ -28,6 +28,7 @@ COLUMNS = {"runs": ("seconds",), "images": ("car",), "cars": ("car",)}
 COLUMNS |= {"curves": ("step", "progress", "seconds")}
 # Names that may look like numbers: 12e4567 is a commit.
 TEXT = dict.fromkeys(("commit", "data_fingerprint"), str)
+DEAD = "dead runs"  # column that a table has where there are any
 RUN_KEYS = ["data", "recipe", "sources", "method", "labels", "seed", "profile"]
 
 
@@ -271,6 +272,7 @@ def _tidy(
         "cars": test["car"].nunique(),
         "domain_probe": pd.Series(manifest["domain_probe"], dtype=float).mean(),
         "domain_probe_attended": pd.Series(manifest.get("domain_probe_attended") or {}, dtype=float).mean(),
+        "constant": manifest.get("constant", ""),
         "parameters": manifest["parameters"],
         "steps": settings["steps"],
         "seconds": manifest["seconds_training"],
@@ -362,9 +364,18 @@ def _score_rows(runs: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
                 "spread over seeds (sd)": 100 * group[own].std(),
                 **{name: 100 * group[column].mean() for column, name in besides.items()},
                 "seeds": len(group),
+                **dead_runs(group),
             }
         )
-    return pd.DataFrame(rows).sort_values(TITLES[own]).set_index("method").rename(index=method_label).round(1)
+    table = pd.DataFrame(rows).fillna({DEAD: ""}).sort_values(TITLES[own])
+    return table.set_index("method").rename(index=method_label).round(1)
+
+
+def dead_runs(runs: pd.DataFrame) -> dict[str, str]:
+    """A cell that counts the runs that predict nothing, everything or one class; {} where there are none."""
+    said = runs["constant"].dropna() if "constant" in runs else pd.Series(dtype=str)
+    found = said[said != ""]
+    return {DEAD: f"{len(found)} ({', '.join(sorted(set(found)))})"} if len(found) else {}
 
 
 def ours(methods: Iterable[str]) -> list[str]:

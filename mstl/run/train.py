@@ -50,6 +50,7 @@ from mstl.system.tables import to_cells
 
 # Entries of the manifest that a probe fills, and what it reads.
 PROBED = {"domain_probe": "source_features", "domain_probe_attended": "attended_features"}
+CHECKED = 32  # images of the target, with labels and without each, on which a run may be dead
 
 
 def train(
@@ -325,6 +326,13 @@ class Trainer:
             tables.append(table)
         with replacing(folder / "images.csv") as temporary:
             to_cells(pd.concat(tables)).to_csv(temporary, index=False, float_format="%.6g")
+        constant = self._constant()
+        if constant:
+            print(
+                f"{folder}: predicts {constant} on all training images of the target: it did not learn, or "
+                "what it learned does not reach them; train longer or set another learning_rate",
+                flush=True,
+            )
         memory = provenance.peak_memory(self.fabric.device)
         manifest = identity | {
             "command": " ".join(["python -m mstl train", *_flags(self.config)]),
@@ -339,6 +347,7 @@ class Trainer:
             "seconds_evaluation": round(time.perf_counter() - start, 2),
             "peak_memory_gib": memory,
             "sources": [source.name for source in self.task.sources],
+            "constant": constant,
         }
         if self.task.problem.classes:
             manifest |= {"classes": self.task.problem.classes, "shape": self.task.problem.shape}
@@ -353,6 +362,12 @@ class Trainer:
                 failed[name] = f"{type(error).__name__}: {error}"
                 print(f"{folder}: no {name} ({failed[name]}); the scores are written", flush=True)
         write_json(folder / "manifest.json", manifest | probed | ({"failed": failed} if failed else {}))
+
+    def _constant(self) -> str:
+        """What is predicted on the target's training images if it is always the same, else ``""``."""
+        target = [d for d in (self.task.labelled, self.task.unlabelled) if d is not None]
+        images = torch.cat([domain.images[:CHECKED] for domain in target])
+        return self.task.problem.constant(self.predict(to_float(images)))
 
     def state(self) -> dict[str, Any]:
         """Everything the rest of the run depends on: tensors and plain values only."""
@@ -440,7 +455,8 @@ class Trainer:
         sums, count, self.record = self.record.sums, self.record.count, LossRecord()
         self.method.eval()
         with self.fabric.autocast():
-            observed = self.model.observe(self.batches.at(self.step - 1), self.progress)
+            batch = self.batches.at(self.step - 1)
+            observed = self.model.observe(batch, self.progress)
             attention = self._attention()
         values = torch.stack([*sums.values(), *(v.detach().float() for v in observed.values())]).tolist()
         losses = {name: value / count for name, value in zip(sums, values, strict=False)}
@@ -452,6 +468,8 @@ class Trainer:
             "loss": total,
         }
         line |= {f"loss_{name}": value for name, value in losses.items()}
+        if constant := self.task.problem.constant(self.predict(batch.target.plain)):
+            line["constant"] = constant
         seen = dict(zip(observed, values[len(sums) :], strict=True))
         self.method.adapt(seen)
         return line | seen | attention

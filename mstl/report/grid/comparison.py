@@ -181,6 +181,7 @@ def setting_table(
         )
     table = summarise(chosen).set_index("method").sort_values(score(chosen))
     spent = choose(runs, recipe, labels, sources, data).groupby("method")
+    dead = {method: results.dead_runs(rows) for method, rows in spent}
     spent = spent[["seconds", "steps", "parameters"]].mean().reindex(table.index)
     result = pd.DataFrame(
         {
@@ -196,6 +197,8 @@ def setting_table(
             "equal time": ["yes" if at_equal_time(method) else "" for method in table.index],
         }
     )
+    if any(dead.values()):
+        result[results.DEAD] = [dead.get(method, {}).get(results.DEAD, "") for method in table.index]
     return result.rename(index=variant_label)
 
 
