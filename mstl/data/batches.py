@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mstl.data.appearance import CHOICES, Colours, recoloured
 from mstl.data.augment import Augment, Augmented, Draw, to_float, transform
 from mstl.data.domain import Domain
 from mstl.data.task import Task
@@ -134,6 +135,10 @@ class Batches:
         synchronised: one target batch for all sub-networks.
         augment: strength of the augmentation, by default the task's; ``Augment.none()`` for none. Vectors
             are not varied.
+        appearance: colours of the source images, before augmentation: their ``own``; moved, a source at a
+            time, so that all its images together have mean and deviation of all training images of the
+            ``target``; those of one such ``image``, drawn anew for each image and step; or, ``mixed``, those
+            of one image of any source, all sources being equally likely. No label of the target is read.
         device: where batches are made.
 
     Raises:
@@ -150,8 +155,13 @@ class Batches:
         seed: int = 0,
         synchronised: bool = True,
         augment: Augment | None = None,
+        appearance: str = "own",
         device: torch.device | str = "cpu",
     ) -> None:
+        if appearance not in CHOICES:
+            raise InputError(f"appearance={appearance!r} is unknown; choose from {', '.join(CHOICES)}")
+        if appearance != "own" and any(domain.is_vectors for domain in task.sources):
+            raise InputError(f"appearance={appearance} is of images; vectors have no colours: use own")
         for name, value in {"batch_size": batch_size, "target_batch_size": target_batch_size}.items():
             if not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} must be an integer of at least 1; got {value!r}")
@@ -181,6 +191,16 @@ class Batches:
             Cycle(len(domain), seed, f"source {stream}")
             for domain, stream in zip(task.sources, self._streams, strict=True)
         ]
+        self.appearance = appearance
+        if appearance != "own":
+            self._colours = [Colours.of(images) for images, _ in self._sources]
+            given = Colours.cat([Colours.of(domain.images.to(self.device)) for domain in target])
+            self._palettes = self._colours if appearance == "mixed" else [given]
+        if appearance == "target":
+            self._sources = [
+                (recoloured(images, own.pooled(), given.pooled()), y)
+                for (images, y), own in zip(self._sources, self._colours, strict=True)
+            ]
         # An absent domain is one without rows. The labels of unlabelled images stay behind.
         self._target_sizes = (len(labelled or ()), len(unlabelled or ()))
         self._labelled_x, self._labelled_y = (
@@ -202,6 +222,7 @@ class Batches:
             "labelled_per_batch": self.labelled_per_batch,
             "synchronised": synchronised,
             "augment": asdict(self.augment),
+            "appearance": appearance,
             "sources": [[d.name, len(d), *d.size] for d in task.sources],
             "target": [*self._target_sizes, *target[0].size],
         }
@@ -228,6 +249,9 @@ class Batches:
             torch.cat([pixels[kind].index_select(0, rows[j]) for j, pixels in enumerate(self._sources)])
             for kind in (0, 1)
         )
+        if self.appearance in ("image", "mixed"):
+            own = Colours.cat([colours.at(rows[j]) for j, colours in enumerate(self._colours)])
+            x = recoloured(x, own, self._drawn_colours(step))
         draw = Draw.cat([self._draw(b, f"source {stream}", step) for stream in self._streams])
         sources, y = self._varied(x, y, draw)
         targets = tuple(self._target(k, step) for k in range(len(self._target_streams)))
@@ -255,6 +279,26 @@ class Batches:
                     "resume with the configuration it was saved with, or start a new run"
                 )
         self.step = int(state["step"])
+
+    def source_images(self, j: int) -> Tensor:
+        """The images of source j, uint8, as far as their appearance is the same in every step."""
+        return self._sources[j][0]
+
+    def _drawn_colours(self, step: int) -> Colours:
+        """Colours for the J·b source images of a step."""
+        sizes = torch.tensor([len(palette.mean) for palette in self._palettes])
+        draws = [
+            torch.rand(
+                self.batch_size,
+                2,
+                generator=stream_generator(self.seed, f"source {stream}", "appearance", step),
+            )
+            for stream in self._streams
+        ]
+        palette, place = torch.cat(draws).double().T
+        palette = (palette * len(sizes)).long()
+        rows = (sizes.cumsum(0) - sizes)[palette] + (place * sizes[palette]).long()
+        return Colours.cat(self._palettes).at(rows.to(self.device, non_blocking=True))
 
     def _draw(self, n: int, stream: str, step: int) -> Draw:
         return self.augment.draw(n, stream_generator(self.seed, stream, "augment", step))

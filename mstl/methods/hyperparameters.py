@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, fields
 
+from mstl.data.appearance import CHOICES
 from mstl.nn import SubNetworks
 from mstl.problems import Problem, Segmentation
 from mstl.system.errors import InputError
@@ -15,7 +16,7 @@ LARGEST = {int: 10_000, float: 1e6}  # beyond these no hyper-parameter can be me
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Of the network, shared by every method so that comparisons have one budget.
+    """Of the network and of what it is shown, the same for every method so that comparisons have one budget.
 
     Attributes:
         width: channels at full resolution; doubled at each of the ``depth`` levels.
@@ -26,6 +27,8 @@ class Hyperparameters:
             (``resnet18``, ``resnet34``, ``resnet50``); ``auto`` is the one that fits the data.
         pretrained: load torchvision's ImageNet weights into a ResNet encoder.
         hidden: units of the layers of an MLP.
+        appearance: colours of the source images: ``own``, of the ``target``, of one target ``image``, or
+            ``mixed`` among sources (`mstl.data.batches.Batches`).
     """
 
     width: int = 16
@@ -34,8 +37,10 @@ class Hyperparameters:
     encoder: str = "auto"
     pretrained: bool = False
     hidden: str = "1000-500-100"
+    appearance: str = "own"
 
     def __post_init__(self) -> None:
+        one_of("appearance", self.appearance, CHOICES)
         if not re.fullmatch(r"[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})*", self.hidden):
             raise InputError(
                 f"hidden={self.hidden} must be numbers of units, joined by hyphens: 1000-500-100"

@@ -21,7 +21,7 @@ PACKAGE = Path(__file__).parents[1]
 # What can change a run's numbers; everything else draws, reads or describes them.
 DECIDES = ("data/", "measures/", "methods/", "nn/", "problems/", "run/")
 # Of the code that reads data only this can change a run: the rest shows in the fingerprint of the task.
-DATA_IN_TRAINING = ("data/augment.py", "data/batches.py", "data/task.py")
+DATA_IN_TRAINING = ("data/appearance.py", "data/augment.py", "data/batches.py", "data/task.py")
 
 
 @cache

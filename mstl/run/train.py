@@ -219,6 +219,7 @@ class Trainer:
             target_batch_size=config.profiled("target_batch_size"),
             seed=config.seed,
             synchronised=self.method.synchronised,
+            appearance=self.method.hyper.appearance,
             device=self.fabric.device,
         )
 
@@ -496,6 +497,7 @@ class Trainer:
         for j, source in enumerate(self.task.sources):
             if read(to_float(source.images[:1].to(self.fabric.device)), j, SOURCE) is None:
                 return {}
+            source = replace(source, images=self.batches.source_images(j).cpu())
             accuracy = probe_accuracy(
                 lambda images, domain, j=j: read(images.to(self.fabric.device), j, domain),
                 source,
