@@ -15,6 +15,7 @@ from mstl.data.batches import Batch
 from mstl.methods import build
 from mstl.methods.base import Method
 from mstl.methods.dann import DANN
+from mstl.methods.multi_head import MultiHead
 
 State = dict[str, Tensor]
 
@@ -51,13 +52,15 @@ def rearranged(method: Method, state: State, order: list[int]) -> State:
     What belongs to a source goes with it. The columns of a concatenation are shared among copies.
     """
     result = {}
+    # The head of multi-head has a channel a source; of a union the target has a share a head.
+    channels = {n for n in state if isinstance(method, MultiHead) and ".head." in n}
     for name, value in state.items():
         match = OF_A_SOURCE.search(name)
         if match and not isinstance(method, DANN):  # its one discriminator belongs to no source
             for k, j in enumerate(order):
                 if int(match[2]) == j:
                     result[name[: match.start(2)] + str(k) + name[match.end(2) :]] = value
-        elif name in BUFFERS:
+        elif name in BUFFERS or (name == "target_share" and value.ndim == 2) or name in channels:
             result[name] = value[order]
         elif name.endswith("combine.0.weight"):
             blocks = value.chunk(method.sources, dim=1)

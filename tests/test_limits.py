@@ -43,6 +43,10 @@ PARENTS = [
     ("source_only", "", "source_combine", ""),
     ("pooled_ensemble", "", "source_combine", ""),
     ("m3sda", "weight=0", "source_combine", ""),
+    ("multi_head", "", "source_combine", ""),
+    ("mstl", "attention=none fusion=union adversarial=false", "source_combine", ""),
+    ("mstl_plus", "fusion=union adversarial=false consistency=0", "source_combine", ""),
+    ("mstl", "attention=none fusion=union strength=0.3", "dann", "strength=0.3"),
     ("mfsan", "weight=0", "source_combine", ""),  # with the identity as its one space
     ("mstl", f"{PLAIN} adversarial=false", "source_combine", ""),
     ("mstl_plus", "fusion=mean adversarial=false consistency=0", "source_combine", ""),
@@ -107,7 +111,7 @@ def test_one_source_reduces_a_method_to_its_parent(
             key: leaves[f"subnetworks.0.{key}"] for key in leaves if key.startswith("predictor.")
         }  # one head
     theirs = fitting(base, parent_state(state))
-    renamed = {"target_heads": "target", "target_fused": "target"}
+    renamed = {"target_heads": "target", "target_fused": "target", "target_union": "target"}
     batch = drawn(1, labels)
     gap = assert_one_method((method, state), (base, theirs), batch, leaves, renamed)
     record_property("largest difference of losses and gradients", gap)
@@ -118,6 +122,13 @@ def test_one_source_reduces_a_method_to_its_parent(
 EQUAL = [
     ("mstl_plus", PLUS_OFF, "mstl", f"{PLUS_AS_MSTL} attention=none", {}),
     ("mstl_plus", f"{PLUS_OFF} attention=both", "mstl", PLUS_AS_MSTL, {}),
+    (
+        "mstl_plus",
+        f"fusion=union {PLUS_OFF.replace('mixing=0 ', '')}",
+        "mstl",
+        "strength=0.05 attention=none fusion=union",
+        {},
+    ),
     ("dann_per_source", "strength=0.3", "mstl", f"{PLAIN} strength=0.3", {"target": "target_heads"}),
     ("consistency", "levels=1 weight=0 strength=0.3", "dann_per_source", "strength=0.3", {}),
 ]
@@ -184,6 +195,7 @@ def test_what_has_no_source_ignores_all_sources(name, sources):
 
 # --- symmetries ---------------------------------------------------------------------------------------
 
+UNIONS = [("mstl", "fusion=union"), ("mstl_plus", "fusion=union with_labels=true")]
 VARIANTS = [
     *((name, "") for name in METHODS),
     ("mstl", "fusion=gated attention=spatial"),
@@ -191,6 +203,7 @@ VARIANTS = [
     ("mstl", "fusion=mean discriminator_reads=attended"),
     ("mstl_plus", "attention=transferable with_labels=true"),
     ("mstl_plus", "fusion=gated with_labels=true attention=both"),
+    *UNIONS,
     ("mfsan", "places=40"),
     ("dctn", "pseudo=0.5"),
     ("consistency", "discriminator=image levels=1"),
@@ -282,7 +295,11 @@ def of_copies(name, losses, alone, sources, times):
     "predictions as they were; means over pairs of sources shrink by the share of pairs that are copies.",
 )
 @pytest.mark.parametrize(("sources", "times"), [(1, 2), (1, 4), (2, 2), (3, 2)])
-@pytest.mark.parametrize(("name", "overrides"), VARIANTS)
+@pytest.mark.parametrize(
+    # Of a union with copies the truth is test_union's.
+    ("name", "overrides"),
+    [variant for variant in VARIANTS if variant not in UNIONS and variant[0] != "multi_head"],
+)
 def test_repeating_every_source(name, overrides, sources, times):
     if name == "mstl_plus":  # of "all" predictions the one fused one would be outnumbered by copies
         overrides += " prediction=fused" if "fusion=gated" in overrides else " prediction=heads"
@@ -313,7 +330,8 @@ def test_repeating_every_source(name, overrides, sources, times):
 )
 @pytest.mark.parametrize("sources", [2, 3, 4])
 @pytest.mark.parametrize(
-    "name", ["source_combine", "source_only", "dann_per_source", "m3sda", "mfsan", "dctn", "mstl"]
+    "name",
+    ["source_combine", "source_only", "multi_head", "dann_per_source", "m3sda", "mfsan", "dctn", "mstl"],
 )
 def test_repeating_one_source_weighs_it_twice(name, sources):
     method, order = made(name, sources), [*range(sources), 0]

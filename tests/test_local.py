@@ -369,6 +369,7 @@ def test_the_recipes_give_the_numbers_of_sources_that_are_promised():
         "views-styled": views,
         "chimeras": {"studio": (3, 1, 2), "studio-styles": (3, 1, 2)},
         "own": {"folder": ()},
+        "own-masks": {"folder": ()},
     }
     assert RECIPES["parts"].number("parts", "folder", 0) == 2
     assert RECIPES["parts"].number("parts", "studio", 4) == 4

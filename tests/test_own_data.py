@@ -188,3 +188,19 @@ def test_bad_domains_are_one_clear_error():
         task_of({"a": blobs("a", 4, SIZE, 0), "A ": blobs("b", 4, SIZE, 1)}, target)
     with pytest.raises(InputError, match="share an image"):
         task_of({"a": target.select(np.arange(3))}, target)
+
+
+def test_own_sources_may_say_that_they_label_parts(tmp_path):
+    place = save_own(tmp_path / "own")
+    known = {"data_dir": place, "size": SIZE, "labels": 2, "cache_dir": tmp_path / "cache"}
+    whole, parts = (local_task("folder", recipe=recipe, **known) for recipe in ("own", "own-masks"))
+    assert whole.partial == (False, False) and parts.partial == (True, True)
+    assert whole.fingerprint() != parts.fingerprint()
+    for one, other in zip(whole.sources, parts.sources, strict=True):
+        assert (one.masks == other.masks).all() and one.fingerprint() != other.fingerprint()
+    folders = {source.name: place / "sources" / source.name for source in whole.sources}
+    made = {"target": place / "target", "labels": 2, "size": SIZE, "cache_dir": tmp_path / "cache"}
+    assert task_of(folders, **made).partial == (False, False)
+    assert task_of(folders, **made, partial=True).partial == (True, True)
+    mixed = dict(zip(folders, (parts.sources[0], whole.sources[1]), strict=True))
+    assert task_of(mixed, **made).partial == (True, False)

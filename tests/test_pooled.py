@@ -30,13 +30,13 @@ def equal_gradients(module, left, right):
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-@pytest.mark.parametrize("name", ["source_only", "pooled_ensemble"])
+@pytest.mark.parametrize("name", ["source_only", "pooled_ensemble", "multi_head", "positive_unlabelled"])
 @pytest.mark.parametrize("labels", [0, 4])
 @pytest.mark.parametrize("sources", [1, 2, 3, 5])
 def test_every_parameter_learns(name, sources, labels):
     method = fresh(name, sources, labelled=labels > 0).train()
     losses = method.losses(batch_of(sources, labels=labels), 0.5)
-    uses_labels = labels and name == "pooled_ensemble"
+    uses_labels = labels and name != "source_only"
     assert set(losses) == {"source"} | ({"target"} if uses_labels else set())
     sum(losses.values()).backward()
     assert [key for key, p in method.named_parameters() if p.grad is None] == []
@@ -153,3 +153,44 @@ def test_the_mean_of_logits_predicts():
     pooled, images = fresh("pooled_ensemble"), torch.randn(2, 3, 32, 48)
     heads = torch.stack([network(images).logits for network in pooled.networks])
     assert torch.equal(pooled.predict(images), heads.mean(0))
+
+
+# --- multi-head -------------------------------------------------------------------------------------------
+
+
+def test_source_j_teaches_channel_j_alone():
+    method, batch = fresh("multi_head"), batch_of(labels=0)
+    masks = batch.source_y.clone()
+    masks[1] = 1 - masks[1]
+    left, right = (
+        gradients(method.network.predictor.head, method.losses(b, 0.5)["source"])
+        for b in (batch, replace(batch, source_y=masks))
+    )
+    for one, other in zip(left, right, strict=True):  # weight and bias, a row a source
+        assert [torch.equal(a, b) for a, b in zip(one, other, strict=True)] == [True, False, True]
+
+
+def test_the_source_loss_of_multi_head_is_the_mean_of_those_of_its_channels():
+    method, batch = fresh("multi_head"), batch_of()
+    alone = [
+        method.problem.loss(method.network(x).logits[:, j : j + 1], y)
+        for j, (x, y) in enumerate(batch.sources)
+    ]
+    torch.testing.assert_close(method.losses(batch, 0.5)["source"], torch.stack(alone).mean())
+
+
+@pytest.mark.trust("limits", "Multi-head with one source is pooled training, bit for bit.")
+@pytest.mark.parametrize("labels", [0, 4])
+def test_one_channel_is_source_combine(labels):
+    ours, theirs = (fresh(name, 1, labelled=labels > 0) for name in ("multi_head", "source_combine"))
+    theirs.load_state_dict(ours.state_dict())
+    batch, images = batch_of(1, labels=labels), torch.randn(2, 3, 32, 48)
+    found, wanted = ours.losses(batch, 0.5), theirs.losses(batch, 0.5)
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[k], wanted[k]) for k in wanted)
+    assert torch.equal(ours.predict(images), theirs.predict(images))
+
+
+def test_multi_head_costs_one_network_and_a_row_a_source():
+    counts = [sum(p.numel() for p in fresh(name).parameters()) for name in ("multi_head", "source_combine")]
+    assert counts[0] - counts[1] == 2 * (4 + 1)  # width and bias

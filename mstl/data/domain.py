@@ -33,6 +33,8 @@ class Domain:
         part_names: names of the part indices 1, 2, ...
         labels: uint8 (n,), the class of each image, an index of ``classes``; None where there are masks only.
         classes: names of the classes.
+        partial: whether masks mark a part of the object only. What they leave unmarked is unknown then: it
+            is background, or another part.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Domain:
     part_names: tuple[str, ...] = ()
     labels: Tensor | None = None
     classes: tuple[str, ...] = ()
+    partial: bool = False
 
     def __post_init__(self) -> None:
         n, _, h, w = self.images.shape if self.images.ndim == 4 else (0, 0, 0, 0)
@@ -145,7 +148,7 @@ class Domain:
         return replace(self, **changed, **others)
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that change with any pixel, class, group, view or order."""
+        """16 hexadecimal digits that change with any pixel, class, group, view, order, or `partial`."""
         digest = hashlib.blake2b(digest_size=8)
         for value in (getattr(self, field) for field in TENSORS):
             if value is not None:
@@ -153,6 +156,8 @@ class Domain:
                 digest.update(value.cpu().contiguous().numpy().tobytes())
         if self.labels is not None:
             digest.update("\0".join((str(self.images.dtype), *self.classes)).encode())
+        if self.partial:
+            digest.update(b"partial")
         digest.update("\0".join(map(str, self.groups)).encode())
         digest.update(np.ascontiguousarray(self.views, dtype=np.int64).tobytes())
         return digest.hexdigest()

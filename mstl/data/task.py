@@ -43,6 +43,11 @@ class Task:
         target = (self.labelled, self.unlabelled, self.validation, self.test)
         return (*self.sources, *(d for d in target if d is not None))
 
+    @property
+    def partial(self) -> tuple[bool, ...]:
+        """Of each source whether it marks a part of the object only."""
+        return tuple(source.partial for source in self.sources)
+
     def with_all_labels(self) -> Task:
         """The same task with every target training image labelled: what an oracle may see."""
         if self.unlabelled is None:

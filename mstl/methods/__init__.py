@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -49,15 +50,18 @@ def build(
     labelled: bool,
     overrides: str = "",
     problem: Problem | None = None,
+    partial: Sequence[bool] = (),
     **defaults: object,
 ) -> Method:
     """A fresh method with the hyper-parameters of `configured`, for a problem; masks by default.
+
+    ``partial`` says of each source whether it marks a part of the object only.
 
     Raises:
         InputError: the method is unknown, cannot do what is asked, or a hyper-parameter is wrong.
     """
     check(name, labelled, problem.name if problem else "segmentation")
-    return find(name)(configured(name, overrides, **defaults), sources, labelled, problem)
+    return find(name)(configured(name, overrides, **defaults), sources, labelled, problem, partial)
 
 
 __all__ = ["METHODS", "Entry", "build", "check", "configured", "find", "register"]

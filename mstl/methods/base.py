@@ -28,6 +28,7 @@ class Method(nn.Module, ABC):
         sources: number J of source domains.
         labelled: whether labelled target images exist (labels > 0).
         problem: what is predicted; masks by default.
+        partial: for each source whether it marks a part of the object only (`Domain.partial`).
     """
 
     Hyperparameters: type[Hyperparameters] = Hyperparameters
@@ -41,16 +42,21 @@ class Method(nn.Module, ABC):
     teacher: float = 0.0
 
     def __init__(
-        self, hyper: Hyperparameters, sources: int, labelled: bool, problem: Problem | None = None
+        self,
+        hyper: Hyperparameters,
+        sources: int,
+        labelled: bool,
+        problem: Problem | None = None,
+        partial: Sequence[bool] = (),
     ) -> None:
         super().__init__()
         self.hyper, self.sources, self.labelled = hyper, sources, labelled
-        self.problem = problem or Segmentation()
+        self.problem, self.partial = problem or Segmentation(), tuple(partial)
         self.build()
 
     @abstractmethod
     def build(self) -> None:
-        """Make the networks; ``hyper``, ``sources``, ``labelled`` and ``problem`` are set."""
+        """Make the networks; ``hyper``, ``sources``, ``labelled``, ``problem`` and ``partial`` are set."""
 
     def new_networks(self, count: int, **options) -> SubNetworks:
         """``count`` fresh networks for this problem, as `Hyperparameters.networks` makes them."""

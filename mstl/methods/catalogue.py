@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from mstl.system.errors import InputError
 
 ROLES = ("reference", "rival", "ours")
+MASKS = ("segmentation",)
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,10 @@ METHODS: dict[str, Entry] = {
         Entry("source_only", "SourceOnly", "source only", "#9a9a9a", "x", "reference"),
         Entry("source_combine", "SourceCombine", "source combine", "#E69F00", "o", "reference"),
         Entry("pooled_ensemble", "PooledEnsemble", "pooled ensemble", "#a87900", "P", "reference"),
+        Entry("multi_head", "MultiHead", "multi-head", "#FFC20A", "+", "reference", problems=MASKS),
+        Entry(
+            "positive_unlabelled", "PositiveUnlabelled", "nnPU", "#b39b7d", "1", "reference", problems=MASKS
+        ),
         Entry("dann", "DANN", "DANN", "#D55E00", "^"),
         Entry("dann_per_source", "DANNPerSource", "DANN per source", "#f2a26b", "v"),
         Entry("mdan_hard", "MDANHard", "MDAN hard", "#8c2d04", "<", module="mstl.methods.mdan"),

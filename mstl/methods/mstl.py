@@ -20,6 +20,7 @@ from mstl.nn import (
     SubNetworkOutput,
     first,
 )
+from mstl.nn.outputs import union
 from mstl.system.errors import InputError
 
 
@@ -32,12 +33,15 @@ class Hyperparameters(adversary.Hyperparameters):
         attention: ``both``, ``channel``, ``spatial`` or ``none``.
         synchronised: one target batch for all sub-networks. Without it features cannot be fused and the
             mean of the heads predicts.
-        fusion: ``concat``, ``gated``, ``cross`` (attention between sources) or ``mean`` (mean of the
-            heads, no fused predictor).
+        fusion: ``concat``, ``gated``, ``cross`` (attention between sources), ``mean`` (mean of the heads, no
+            fused predictor) or ``union`` (of the heads' masks, no fused predictor): for sources that label
+            parts.
         discriminator_reads: ``features``, before attention as in the paper, or ``attended`` ones.
         stem: levels of the encoder, from the finest, that the sub-networks share.
-        heads_see_target: heads P_j also learn from the labelled target images.
-        prediction: ``fused``, ``heads`` (their mean) or ``all`` (the mean of both kinds).
+        heads_see_target: heads P_j also learn from the labelled target images; of a union they always do,
+            together, and never one by one.
+        prediction: ``fused``, ``heads`` (their mean) or ``all`` (the mean of both kinds), where there is a
+            fused predictor.
     """
 
     adversarial: bool = True
@@ -52,7 +56,7 @@ class Hyperparameters(adversary.Hyperparameters):
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of("attention", self.attention, self.attentions())
-        one_of("fusion", self.fusion, ("concat", "gated", "cross", "mean"))
+        one_of("fusion", self.fusion, self.fusions())
         one_of("discriminator_reads", self.discriminator_reads, ("features", "attended"))
         one_of("prediction", self.prediction, ("all", "fused", "heads"))
 
@@ -60,6 +64,11 @@ class Hyperparameters(adversary.Hyperparameters):
     def attentions() -> tuple[str, ...]:
         """Names ``attention`` may take."""
         return ("both", "channel", "spatial", "none")
+
+    @staticmethod
+    def fusions() -> tuple[str, ...]:
+        """Names ``fusion`` may take."""
+        return ("concat", "gated", "cross", "mean", "union")
 
     def plays(self, labelled: bool) -> bool:
         """Whether extractors are trained against discriminators."""
@@ -91,6 +100,14 @@ class MSTL(base.Method):
     method's; without labelled target images there is nothing to train it with, and the mean of the heads
     predicts.
 
+    Where source j labels only part j of the object, ``fusion=union`` completes it by the union of the heads'
+    masks (`mstl.nn.outputs.union`),
+
+    .. math:: \hat y^t = 1 - \prod_j \big(1 - \sigma(P_j(\tilde f_j(x^t)))\big),
+
+    which predicts with target labels or without. With them it is what the target's masks teach: no head is
+    told that the whole is its part.
+
     Source: Zhang et al. 2023, arXiv 2305.19067 (the abstract; everything it leaves open is our
     reconstruction, see the book's page on the paper). `MSTLPlus` is our best reading within its ideas.
     """
@@ -106,10 +123,14 @@ class MSTL(base.Method):
         )
         channels = self.subnetworks[0].attended_channels
         # A fused predictor learns from target labels alone: without any it would only add noise.
-        self.fuses = hyper.fusion != "mean" and hyper.synchronised and self.labelled
+        fusion = self.fusion
+        self.unites = fusion == "union"
+        if self.unites and self.problem.classes:
+            raise InputError("fusion=union joins masks; of classes choose concat, gated, cross or mean")
+        self.fuses = fusion not in ("mean", "union") and hyper.synchronised and self.labelled
         if self.fuses:
             norm = "batch" if hyper.norm == "domain" else hyper.norm  # it sees target images alone
-            self.fusions = nn.ModuleList(Fusion(hyper.fusion, sources, c, norm) for c in channels)
+            self.fusions = nn.ModuleList(Fusion(fusion, sources, c, norm) for c in channels)
             self.predictor = self.new_predictor(channels, norm)
         self.adversary = None
         # Transferable attention needs discriminators even where nobody plays against them.
@@ -126,8 +147,13 @@ class MSTL(base.Method):
             self.aligns = ("adversarial",)
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        read = len(batch.target.y) if self.hyper.heads_see_target else 0
+        read = len(batch.target.y) if self.hyper.heads_see_target or self.unites else 0
         return self.objective(batch, *self.outputs(batch, read), progress)
+
+    @property
+    def fusion(self) -> str:
+        """How what the sub-networks make of the target becomes one prediction."""
+        return self.hyper.fusion
 
     def outputs(
         self, batch: Batch, read: int
@@ -155,7 +181,11 @@ class MSTL(base.Method):
                 torch.stack([loss(s.logits, y) for s, y in zip(sources, batch.source_y, strict=True)])
             )
         }
-        if labelled and self.hyper.heads_see_target:
+        if labelled and self.unites:
+            if self.synchronised:  # masks of other images have no union
+                united = union(t.logits[:labelled] for t in targets)
+                losses["target_union"] = loss(united, batch.target.y)
+        elif labelled and self.hyper.heads_see_target:
             losses["target_heads"] = mean(
                 loss(t.logits[:labelled], own.y) for t, own in zip(targets, batch.targets, strict=True)
             )
@@ -191,7 +221,7 @@ class MSTL(base.Method):
 
     def over_heads(self, logits: Tensor) -> Tensor:
         """From the logits of J heads, (J, n, c, h, w), to one prediction (n, c, h, w)."""
-        return logits.mean(0)
+        return union(logits) if self.unites else logits.mean(0)
 
     def head_logits(self, images: Tensor) -> Tensor:
         return torch.stack(

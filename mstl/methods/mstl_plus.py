@@ -11,7 +11,7 @@ from mstl.data.batches import Batch, TargetBatch, stream_generator
 from mstl.methods import mstl
 from mstl.methods.base import mean
 from mstl.nn import ramp
-from mstl.nn.outputs import probabilities
+from mstl.nn.outputs import probabilities, union
 from mstl.system.errors import InputError
 
 AGREE = 0.1  # shares of foreground, or of classes, so far apart belong to domains that must not be aligned
@@ -24,22 +24,26 @@ class Hyperparameters(mstl.Hyperparameters):
 
     Attributes:
         attention: also ``transferable``: places that the discriminator cannot tell apart weigh more.
+        fusion: also ``auto``: ``union`` where a source labels only a part of the object, else ``concat``.
         strength: with which the adversary starts.
         with_labels: play the adversarial game although labelled target images exist.
         aim: gradient ratio to which the strength is led; 0 keeps ``strength``.
         agreement: weaken the game of a source whose foreground (or classes) have other shares than the
             target's predicted ones.
-        consensus: weigh sources by how near their heads are to the median head on target images.
+        consensus: weigh sources by how near their heads are to the median head on target images; not in a
+            union, whose heads are right to differ.
         sharpness: of these weights; 0 is equal weights.
         mixing: share of a sub-network's source images that come from the other sources; -1 is an equal share
-            of all without target labels and 0 with them.
-        consistency: weight of the heads' distance from the averaged weights' prediction, with labels.
+            of all without target labels and 0 with them, or in a union, where the others would contradict.
+        consistency: weight of the heads' distance, or that of their union, from the averaged weights'
+            prediction, with labels.
         paste: put a piece of a source, with its mask, into each unlabelled target image of that term.
     """
 
     heads_see_target: bool = True
     prediction: str = "all"
     attention: str = "none"
+    fusion: str = "auto"
     strength: float = 0.05
     with_labels: bool = False
     aim: float = 0.15
@@ -62,6 +66,10 @@ class Hyperparameters(mstl.Hyperparameters):
     def attentions() -> tuple[str, ...]:
         return (*mstl.Hyperparameters.attentions(), "transferable")
 
+    @staticmethod
+    def fusions() -> tuple[str, ...]:
+        return ("auto", *mstl.Hyperparameters.fusions())
+
     def plays(self, labelled: bool) -> bool:
         return self.adversarial and (self.with_labels or not labelled)
 
@@ -80,7 +88,8 @@ class MSTLPlus(mstl.MSTL):
     * *Fusion*: weights :math:`w = \mathrm{softmax}_j(-\kappa\, d_j / \mathrm{median}_k d_k)`, with
       :math:`d_j` the mean distance of head j's probabilities from the median head's on target images. They
       weigh heads in the prediction, sources in the loss and in the choice of what is pasted, so a harmful
-      source is outvoted.
+      source is outvoted. Sources that label parts of the object (`Domain.partial` says how they were
+      annotated) are joined by the union of their heads instead, of equal weights.
     * *Adversary*: played where no target label exists, its strength led to a gradient ratio (``aim``), and
       closed for a source whose label shares are far from the target's predicted ones: aligning domains
       whose label shares differ bounds the joint error from below (Zhao et al., ICML 2019).
@@ -99,23 +108,37 @@ class MSTLPlus(mstl.MSTL):
         J, hyper, K = self.sources, self.hyper, len(self.problem.classes)
         if hyper.paste and K:
             raise InputError("paste=true puts a piece with its mask into an image; of classes there is none")
+        if hyper.paste and any(self.partial):
+            raise InputError("paste=true needs sources that label the whole object; these label a part of it")
         self.teacher = hyper.consistency if self.labelled else 0.0
-        self.mixing = hyper.mixing if hyper.mixing >= 0 else (0.0 if self.labelled else 1 - 1 / J)
+        apart = self.labelled or self.unites
+        self.mixing = hyper.mixing if hyper.mixing >= 0 else (0.0 if apart else 1 - 1 / J)
         self.register_buffer("distances", torch.ones(J))
         self.register_buffer("source_shares", torch.full((J, max(1, K)), 1 / max(2, K)))
-        self.register_buffer("target_share", torch.full((max(1, K),), 1 / max(2, K)))
+        # The heads of a union predict a part each, else all the same.
+        heads = (J,) if self.unites else ()
+        self.register_buffer("target_share", torch.full((*heads, max(1, K)), 1 / max(2, K)))
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("seen", torch.zeros(()))
+
+    @property
+    def fusion(self) -> str:
+        if self.hyper.fusion != "auto":
+            return self.hyper.fusion
+        return "union" if any(self.partial) else "concat"
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         batch = self._pasted(self._mixed(batch), progress)
         target, taught = batch.target, batch.target.taught is not None
-        read = len(target.y) if self.hyper.heads_see_target else 0
+        read = len(target.y) if self.hyper.heads_see_target or self.unites else 0
         sources, targets = self.outputs(batch, len(target.x) if taught else read)
         if self.training:
             self._estimate(batch, [f.all_logits(t) for f, t in zip(self.subnetworks, targets, strict=True)])
         losses = self.objective(batch, sources, targets, progress)
-        if taught:
+        if taught and self.unites and self.synchronised:
+            united = union(t.logits[target.unlabelled] for t in targets)
+            losses["consistency"] = (probabilities(united) - target.taught).square().mean()
+        elif taught and not self.unites:
             losses["consistency"] = mean(
                 (probabilities(t.logits[own.unlabelled]) - own.taught).square().mean()
                 for t, own in zip(targets, batch.targets, strict=True)
@@ -125,7 +148,7 @@ class MSTLPlus(mstl.MSTL):
     @property
     def weights(self) -> Tensor:
         """Weight of every source, (J,), sum 1."""
-        if not self.hyper.consensus:
+        if not self.hyper.consensus or self.unites:
             return torch.full_like(self.distances, 1 / self.sources)
         relative = self.distances / self.distances.median().clamp(min=1e-6)
         return torch.softmax(-self.hyper.sharpness * relative, dim=0)
@@ -195,7 +218,7 @@ class MSTLPlus(mstl.MSTL):
         self.seen += 1
         self.distances.lerp_((heads - median).abs().mean(dim=(1, 2, 3, 4)), rate)
         self.source_shares.lerp_(self.problem.shares(batch.source_y), rate)
-        self.target_share.lerp_(heads.mean(dim=(0, 1, 3, 4)), rate)
+        self.target_share.lerp_(heads.mean(dim=(1, 3, 4) if self.unites else (0, 1, 3, 4)), rate)
 
     def strength(self, progress: float) -> float | Tensor:
         if not self.hyper.plays(self.labelled):
@@ -211,4 +234,6 @@ class MSTLPlus(mstl.MSTL):
         return (self.weights.to(losses.dtype) * losses).sum()
 
     def over_heads(self, logits: Tensor) -> Tensor:
+        if self.unites:
+            return super().over_heads(logits)
         return torch.einsum("j,jnchw->nchw", self.weights.to(logits.dtype), logits)

@@ -13,7 +13,7 @@ from mstl.nn.discriminator import (
 from mstl.nn.encoders import extractor, predictor
 from mstl.nn.fusion import Fusion
 from mstl.nn.lenet import LeNet
-from mstl.nn.losses import segmentation_loss, soft_dice
+from mstl.nn.losses import positive_unlabelled_loss, segmentation_loss, soft_dice
 from mstl.nn.mlp import MLP
 from mstl.nn.resnet import ResNetEncoder
 from mstl.nn.reverse import ramp, reverse_gradient
@@ -50,6 +50,7 @@ __all__ = [
     "extractor",
     "first",
     "importance_weights",
+    "positive_unlabelled_loss",
     "predictor",
     "ramp",
     "reverse_gradient",

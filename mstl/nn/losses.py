@@ -1,4 +1,4 @@
-"""The segmentation loss: binary cross-entropy and soft Dice."""
+"""The segmentation loss, binary cross-entropy and soft Dice; and the loss of masks that are not whole."""
 
 from __future__ import annotations
 
@@ -53,3 +53,41 @@ def segmentation_loss(logits: Tensor, masks: Tensor, weights: Tensor | None = No
     cross_entropy = F.binary_cross_entropy_with_logits(full, masks.to(full.dtype), by_pixel)
     missed = 1 - soft_dice(full, masks)
     return cross_entropy + (missed if weights is None else weights * missed).mean()
+
+
+def positive_unlabelled_loss(logits: Tensor, marked: Tensor, prior: Tensor | float) -> Tensor:
+    r"""Non-negative risk of a classifier of pixels, some marked as object, none as background.
+
+    .. math::
+
+        \pi\, \mathbb E_{P}\, \ell(z) + \max\big\{0,\;
+        \mathbb E_{U}\, \ell(-z) - \pi\, \mathbb E_{P}\, \ell(-z)\big\}, \qquad \ell(z) = \log(1 + e^{-z})
+
+    P are the marked pixels, U all pixels, and π is the share of the object among all. What is marked must be
+    like the rest of the object. The second term is the risk of the background, which cannot be negative.
+    Where everything is marked, π being the share of what is, this is binary cross-entropy.
+
+    Args:
+        logits: z, (n, 1, h, w).
+        marked: (n, 1, h, w) in {0, 1}.
+        prior: π in [0, 1].
+
+    Returns:
+        0-d, float32 at least; without a marked pixel :math:`\mathbb E_P` is 0.
+
+    Raises:
+        InputError: logits and marks of different shapes.
+
+    Source: Kiryo et al., "Positive-unlabeled learning with non-negative risk estimator", NeurIPS 2017,
+    equation 6, with the logistic loss. A term below 0 has no gradient here; their algorithm 1 steps back.
+    """
+    if logits.shape != marked.shape:
+        raise InputError(
+            f"logits and marks must have the same shape; got {tuple(logits.shape)} and {tuple(marked.shape)}"
+        )
+    z = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    mark = marked.to(z.dtype)
+    as_object, as_background = F.softplus(-z), F.softplus(z)
+    count = mark.sum().clamp(min=1)
+    found, missed = ((mark * loss).sum() / count for loss in (as_object, as_background))
+    return prior * found + (as_background.mean() - prior * missed).clamp(min=0)

@@ -7,6 +7,7 @@ are float32 at least: half precision has no room for the tails of a probability.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import reduce
 from itertools import combinations
 
 import torch
@@ -47,6 +48,28 @@ def mixture(logits: Iterable[Tensor], weights: Tensor | None = None) -> Tensor:
         log_p = log_p + weights.to(log_p.dtype).log().T[:, :, None, None, None]
     total = log_p.logsumexp(0)
     return total[:, 1:] - total[:, :1] if logits[0].shape[1] == 1 else total
+
+
+def union(logits: Iterable[Tensor]) -> Tensor:
+    r"""Logits of the union of J masks, a place being object where one head at least says so (noisy-or).
+
+    .. math:: \hat y = 1 - \prod_j (1 - \sigma(P_j)), \qquad
+        \frac{\hat y}{1 - \hat y} = \prod_j (1 + e^{P_j}) - 1
+
+    Two at a time, :math:`a \cup b = \log(e^a + e^b + e^{a + b})`, in the log domain: nothing cancels, no head
+    is too certain, and every gradient lies in [0, 1]. One head is its own union; a union is never below its
+    largest head, and a head at :math:`-\infty` takes no part in it.
+
+    Args:
+        logits: J of (n, 1, h, w).
+
+    Returns:
+        (n, 1, h, w).
+
+    Source: Pearl, "Probabilistic Reasoning in Intelligent Systems", 1988, chapter 4.
+    """
+    first, *others = map(full, logits)
+    return reduce(lambda a, b: torch.logaddexp(torch.logaddexp(a, b), a + b), others, first)
 
 
 def disagreement(logits: Tensor, power: int) -> Tensor:

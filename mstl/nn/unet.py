@@ -194,16 +194,16 @@ class Decoder(nn.Module):
 
 
 class Predictor(nn.Module):
-    """Decoder and 1x1 head: maps of all levels to the logits of one mask.
+    """Decoder and 1x1 head: maps of all levels to the logits of one mask, or of several.
 
     Shape:
-        tuple of maps (n, channels[l], h/2^l, w/2^l), fine to coarse → logits (n, 1, h, w).
+        tuple of maps (n, channels[l], h/2^l, w/2^l), fine to coarse → logits (n, masks, h, w).
     """
 
-    def __init__(self, channels: tuple[int, ...], norm: str = "group") -> None:
+    def __init__(self, channels: tuple[int, ...], norm: str = "group", masks: int = 1) -> None:
         super().__init__()
         self.decoder = Decoder(channels, norm)
-        self.head = nn.Conv2d(channels[0], 1, 1)
+        self.head = nn.Conv2d(channels[0], masks, 1)
 
     def forward(self, features: tuple[Tensor, ...], domain: int | None = None) -> Tensor:
         return self.head(self.decoder(features, domain))

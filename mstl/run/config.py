@@ -152,8 +152,8 @@ class TrainConfig:
         data: of masks studio, carparts, carvana or folder; of classes studio-styles (cars by
             body style), digits, amazon, surf or classes (your folders).
         recipe: how sources and target are made: parts, parts-plain, masks, masks-styled, masks-overlap,
-            masks-mixed, views, views-styled, chimeras, or own (your folders); where data come as domains,
-            to-<target> or <source>-to-<target>.
+            masks-mixed, views, views-styled, chimeras, own (your folders) or own-masks (your folders, sources
+            labelling a part each); where data come as domains, to-<target> or <source>-to-<target>.
         sources: number J of sources; 0 is the recipe's own.
         extra: sources to add: "useless" (noise), "harmful" (wrong labels) or both.
         without: names of sources to leave out, separated by commas: "front,left side".

@@ -74,6 +74,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         TrainConfig.of(found["settings"])
         if not isinstance(found["sources"], list) or not found["sources"]:
             raise ValueError("sources")
+        if not all(isinstance(value, bool) for value in found.get("partial", [])):
+            raise ValueError("partial")
     except (ValueError, LookupError, TypeError) as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}, {error}); train it anew") from error
     return found
@@ -88,6 +90,7 @@ def _built(found: dict[str, Any]) -> Method:
         labelled=settings["labels"] > 0 or methods.find(settings["method"]).all_labels,
         overrides=settings["overrides"],
         problem=problem_of(found),
+        partial=found.get("partial", ()),
         width=settings["width"],
     )
 

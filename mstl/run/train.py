@@ -191,6 +191,7 @@ class Trainer:
             labelled=self.task.labelled is not None,
             overrides=config.overrides,
             problem=self.task.problem,
+            partial=self.task.partial,
             width=config.profiled("width"),
         )
         # On a CPU bfloat16 with channels first is fastest (benchmarks/bench_layout.py); GPUs want them last.
@@ -348,6 +349,7 @@ class Trainer:
             "seconds_evaluation": round(time.perf_counter() - start, 2),
             "peak_memory_gib": memory,
             "sources": [source.name for source in self.task.sources],
+            "partial": self.task.partial,
             "constant": constant,
         }
         if self.task.problem.classes:

@@ -227,9 +227,9 @@ def _chimeras(request: Request) -> tuple[tuple[Domain, ...], Domain, np.ndarray]
     return sources, whole, np.arange(len(whole))
 
 
-def _own(request: Request) -> tuple[tuple[Domain, ...], Domain, np.ndarray]:
+def _own(request: Request, partial: bool) -> tuple[tuple[Domain, ...], Domain, np.ndarray]:
     sources, whole = own_domains(request.data_dir, request.sources, request.size, request.cache_dir)
-    return sources, whole, np.arange(len(whole))
+    return tuple(replace(s, partial=partial) for s in sources), whole, np.arange(len(whole))
 
 
 def _kinds(whole: Domain) -> np.ndarray | None:
@@ -300,7 +300,14 @@ RECIPES: dict[str, Recipe] = {
         _chimeras,
     ),
     "own": Recipe(
-        "sources: the folders sources/<name> of data_dir; target: its folder target", {"folder": ()}, _own
+        "sources: the folders sources/<name> of data_dir; target: its folder target",
+        {"folder": ()},
+        lambda request: _own(request, partial=False),
+    ),
+    "own-masks": Recipe(
+        "as own, each source marking a part of the object only, the target the whole",
+        {"folder": ()},
+        lambda request: _own(request, partial=True),
     ),
 }
 

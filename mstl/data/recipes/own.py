@@ -33,6 +33,7 @@ def task_of(
     size: tuple[int, int] = (64, 96),
     cache_dir: str | Path | None = None,
     name: str = "folder/own",
+    partial: bool = False,
 ) -> Task:
     """A task of your own: J ≥ 1 sources by name and a target, split by group as in `local_task`.
 
@@ -45,6 +46,7 @@ def task_of(
             A `Domain` keeps its size; all sources must have one.
         cache_dir: as in `load`.
         name: of the task.
+        partial: whether the sources mark a part of the object only; a `Domain` may say so itself.
 
     Raises:
         InputError: no source, names alike, files that do not fit, sources of unequal size, an image that is
@@ -53,6 +55,7 @@ def task_of(
     """
     _check_names(list(sources))
     made = tuple(_domain(place, key, size, cache_dir) for key, place in sources.items())
+    made = tuple(replace(source, partial=partial or source.partial) for source in made)
     if len({source.size for source in made}) > 1:
         found = ", ".join(f"{source.name} {source.size}" for source in made)
         raise InputError(f"all sources must have one height and width; got {found}: load them alike")

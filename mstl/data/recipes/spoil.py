@@ -31,6 +31,7 @@ def useless(like: Domain, seed: int) -> Domain:
         views=np.ones(n, dtype=like.views.dtype),
         labels=None if like.labels is None else like.labels[torch.randperm(n, generator=generator)],
         classes=like.classes,
+        partial=like.partial,
     )
 
 
