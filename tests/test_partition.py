@@ -247,3 +247,12 @@ def test_a_source_that_may_label_the_whole_and_one_beside_the_target_are_said(ca
     beside = said({"a": parts["a"], "b": parts["b"]}, target)
     assert "source 'b' never labels a place of the image where the target has an object" in beside
     assert "source 'a'" not in beside
+
+
+def test_a_source_of_a_part_says_so(make):
+    for recipe in ("masks", "masks-styled", "masks-overlap"):
+        assert make(recipe).partial == (True, True, True)
+    assert make("masks-mixed").partial == (True, True, False)
+    assert make(without="front", extra="harmful useless").partial == (True,) * 4
+    assert make(sources=1).partial == (True,)
+    assert make("parts").partial == (False, False, False)

@@ -195,9 +195,11 @@ def _masks(
         part = partition(regions[:, rows], objects[rows])[j]
         if overlap:
             part = grown(part, objects[rows], overlap * min(request.size))
-        if mixed and j == len(layout) - 1:
+        whole_object = mixed and j == len(layout) - 1
+        if whole_object:
             source, part = replace(source, name="whole"), objects[rows]
-        labelled.append(replace(source, masks=torch.from_numpy(part[:, None].astype(np.uint8))))
+        masks = torch.from_numpy(part[:, None].astype(np.uint8))
+        labelled.append(replace(source, masks=masks, partial=not whole_object))
     return tuple(labelled), whole, target
 
 
@@ -362,7 +364,7 @@ def local_task(
     made, whole, rows = RECIPES[recipe].make(request)
     made, problem = left_out(made, without), Segmentation()
     check_labelled(made)
-    if recipe == "own":
+    if recipe in ("own", "own-masks"):
         note_coverage(made, whole)
     if whole.classes:
         problem = Classification(whole.classes, (3, *whole.size))
