@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mstl.data.batches import Batch
 from mstl.methods.adversary import Adversary, gradient_ratio
 from mstl.methods.hyperparameters import Hyperparameters
-from mstl.nn import ENCODERS, SOURCE, TARGET, SubNetworks, first, predictor
+from mstl.nn import ENCODERS, SOURCE, TARGET, Predictor, SubNetworks, first, predictor
 from mstl.problems import Problem, Segmentation
 
 
@@ -65,6 +65,12 @@ class Method(nn.Module, ABC):
     def new_predictor(self, channels: tuple[int, ...], norm: str | None = None) -> nn.Module:
         """A fresh head for maps of these channels."""
         return predictor(channels, len(self.problem.classes), norm or self.hyper.norm)
+
+    def expect(self, share: float) -> None:
+        """Let every head of masks begin where the object covers that share of an image."""
+        for module in self.modules():
+            if isinstance(module, Predictor):
+                module.expect(share)
 
     @abstractmethod
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:

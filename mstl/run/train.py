@@ -194,6 +194,8 @@ class Trainer:
             partial=self.task.partial,
             width=config.profiled("width"),
         )
+        if not self.task.problem.classes:
+            self.method.expect(self.task.share)
         # On a CPU bfloat16 with channels first is fastest (benchmarks/bench_layout.py); GPUs want them last.
         if self.fabric.device.type == "cuda":
             self.method = self.method.to(memory_format=torch.channels_last)
