@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from mstl.report.comparisons import COMPARISON
 from mstl.report.grid import comparison
-from mstl.report.grid.comparison import (
-    COMBINE,
-    NOT_RUN,
-    OURS,
-    ablation,
-    best_rival,
-    choose,
-    gap_of,
-    is_single_source,
-    variant_label,
-)
+from mstl.report.grid.comparison import COMBINE, NOT_RUN, OURS, ablation, choose, gap_of
+from mstl.report.grid.judging import COLUMNS, SEEDS, against, missing, noted, place, settings
 from mstl.report.results import method_label
 from mstl.run.names import Setting
 
-SEEDS = 5  # a bar counts as tested with this many
 E1 = [("studio", "parts"), ("studio", "chimeras"), ("carparts", "parts")]
 E1_LABELS = (4, 8)
-COLUMNS = ["bar", "claim", "data", "recipe", "labels", "against", "difference", "low", "high", "needed"]
-COLUMNS += ["gap_closed", "time", "seeds", "dropped", "reached", "note"]
 
 
 def bars(cars: pd.DataFrame, runs: pd.DataFrame, seeds: int = SEEDS) -> pd.DataFrame:
@@ -76,30 +62,30 @@ def bar_lines(table: pd.DataFrame) -> str:
 
 def _first(cars, runs, data: str, recipe: str, labels: int, seeds: int) -> dict[str, object]:
     scores, spent = (choose(table, recipe, labels, data=data) for table in (cars, runs))
-    row = _against(scores, spent, None, 2, seeds) | {
+    row = against(scores, spent, None, 2, seeds) | {
         "bar": "E1",
         "claim": "≥ 2 points over the best rival and ≥ 50 % of the gap",
         "needed": "≥ +2, interval above 0, gap ≥ 50 %, equal time",
         "gap_closed": gap_of(scores),
     }
-    row |= _place(data, recipe, labels)
+    row |= place(data, recipe, labels)
     if row["reached"] in ("yes", "no"):
         if row["gap_closed"] < 50:
-            row = _noted(row, "no", f"{50 - row['gap_closed']:.0f} % short of half the gap")
+            row = noted(row, "no", f"{50 - row['gap_closed']:.0f} % short of half the gap")
         elif np.isnan(row["gap_closed"]) and row["reached"] == "yes":
-            row = _noted(row, "untested", "no gap to close, or references not run")
+            row = noted(row, "untested", "no gap to close, or references not run")
         equal = [m for m in scores["method"].unique() if comparison.at_equal_time(m)]
         if row["reached"] == "yes" and not any(map(comparison.is_rival, equal)):
-            row = _noted(row, "untested", "no rival at equal time")
+            row = noted(row, "untested", "no rival at equal time")
     return row
 
 
 def _second(cars, runs, seeds: int) -> list[dict[str, object]]:
     rows = []
-    for data, recipe, labels in _settings(cars, lambda setting: setting.extra == ("harmful",)):
+    for data, recipe, labels in settings(cars, lambda setting: setting.extra == ("harmful",)):
         scores, spent = (choose(table, recipe, labels, data=data) for table in (cars, runs))
-        rows.append(_against(scores, spent, COMBINE, 4, seeds) | _place(data, recipe, labels))
-    rows = rows or [_missing(recipe="parts+harmful")]
+        rows.append(against(scores, spent, (COMBINE,), 4, seeds) | place(data, recipe, labels))
+    rows = rows or [missing(recipe="parts+harmful")]
     head = {"bar": "E2", "claim": "≥ 4 points over source combine with a harmful source"}
     rows = [row | head | {"needed": "≥ +4, interval above 0"} for row in rows]
     return rows + _costs(cars, seeds)
@@ -113,7 +99,7 @@ def _costs(cars, seeds: int) -> list[dict[str, object]]:
     for (data, recipe, extra, labels, _), both in table.groupby(keys, sort=True):
         change = {row.method: row for row in both.itertuples()}
         setting = replace(Setting.parse(recipe), extra=tuple(extra.split()))
-        row = _place(data, str(setting), labels) | {"reached": NOT_RUN, "note": ""}
+        row = place(data, str(setting), labels) | {"reached": NOT_RUN, "note": ""}
         if set(change) == {OURS, COMBINE} and all(c.seeds for c in change.values()):
             ours, combine = change[OURS], change[COMBINE]
             row |= {name: getattr(ours, name) for name in ("difference", "low", "high", "seeds", "dropped")}
@@ -122,88 +108,39 @@ def _costs(cars, seeds: int) -> list[dict[str, object]]:
                 f"source combine {combine.difference:+.1f} [{combine.low:+.1f}, {combine.high:+.1f}]"
             )
             if min(ours.seeds, combine.seeds) < seeds:
-                row = _noted(row, "untested", f"{min(ours.seeds, combine.seeds)} of {seeds} seeds")
+                row = noted(row, "untested", f"{min(ours.seeds, combine.seeds)} of {seeds} seeds")
             elif combine.difference > -3:
-                row = _noted(row, "untested", "too small a loss of source combine to test it")
+                row = noted(row, "untested", "too small a loss of source combine to test it")
             elif ours.difference < -1:
-                row = _noted(row, "no", f"{-1 - ours.difference:.1f} short")
+                row = noted(row, "no", f"{-1 - ours.difference:.1f} short")
         rows.append(row)
     head = {"bar": "E2", "claim": "a bad source costs ≤ 1 point where source combine loses ≥ 3"}
-    rows = rows or [_missing(recipe="parts+harmful")]
-    return [_missing() | row | head | {"needed": "≥ −1"} for row in rows]
+    rows = rows or [missing(recipe="parts+harmful")]
+    return [missing() | row | head | {"needed": "≥ −1"} for row in rows]
 
 
 def _third(cars, runs, seeds: int) -> list[dict[str, object]]:
     rows = []
-    settings = _settings(cars, lambda setting: setting == Setting("views-styled"), labels=0)
+    styled = settings(cars, lambda setting: setting == Setting("views-styled"), labels=0)
     for rival in (COMBINE, "dann"):
         head = {"bar": "E3", "claim": f"≥ 2 points over {method_label(rival)} without labels"}
         head["needed"] = "≥ +2, interval above 0"
         found = []
-        for data, recipe, labels in settings:
+        for data, recipe, labels in styled:
             scores, spent = (choose(table, recipe, labels, data=data) for table in (cars, runs))
-            found.append(_against(scores, spent, rival, 2, seeds) | _place(data, recipe, labels))
-        rows += [row | head for row in found or [_missing(recipe="views-styled", labels=0)]]
+            found.append(against(scores, spent, (rival,), 2, seeds) | place(data, recipe, labels))
+        rows += [row | head for row in found or [missing(recipe="views-styled", labels=0)]]
     return rows
 
 
 def _fourth(cars) -> list[dict[str, object]]:
     table = ablation(cars)
     rows = [
-        _missing()
-        | _place(row.data, row.recipe, row.labels)
+        missing()
+        | place(row.data, row.recipe, row.labels)
         | {name: getattr(row, name) for name in ("difference", "low", "high", "seeds", "dropped", "note")}
         | {"against": method_label(OURS), "claim": row.change, "reached": "yes" if row.seeds else NOT_RUN}
         for row in table.itertuples()
     ]
-    rows = rows or [_missing() | {"claim": "effect of every ingredient"}]
+    rows = rows or [missing() | {"claim": "effect of every ingredient"}]
     return [row | {"bar": "E4", "needed": "an interval"} for row in rows]
-
-
-def _against(scores, spent, rival: str | None, needed: float, seeds: int) -> dict[str, object]:
-    """`OURS` minus the best variant of a rival (of all, where None) in one setting, judged by the bar."""
-    name = best_rival(scores, among=None if rival is None else (rival,)) if len(scores) else None
-    if name is None or OURS not in set(scores["method"]):
-        return _missing()
-    difference = comparison.paired(scores, OURS, name).iloc[0].to_dict()
-    row = _missing() | {key: difference[key] for key in difference if key not in COMPARISON}
-    if row["note"] == NOT_RUN:
-        return row
-    time = spent.groupby("method")["seconds"].mean()
-    row |= {"against": _named(name), "time": time.get(name, np.nan) / time.get(OURS, np.nan)}
-    if row["seeds"] < seeds:
-        return _noted(row, "untested", f"{row['seeds']} of {seeds} seeds")
-    if row["difference"] < needed:
-        return _noted(row, "no", f"{needed - row['difference']:.1f} points short")
-    if row["low"] <= 0:
-        return _noted(row, "no", "interval not above 0")
-    return row | {"reached": "yes"}
-
-
-def _named(variant: str) -> str:
-    after = " (the best single source, named after the fact)" if is_single_source(variant) else ""
-    return variant_label(variant) + after
-
-
-def _noted(row: dict[str, object], reached: str, note: str) -> dict[str, object]:
-    return row | {"reached": reached, "note": "; ".join(filter(None, (row.get("note"), note)))}
-
-
-def _place(data: str, recipe: str, labels: int) -> dict[str, object]:
-    return {"data": data, "recipe": recipe, "labels": labels}
-
-
-def _missing(recipe: str = "", labels: float = np.nan) -> dict[str, object]:
-    numbers = dict.fromkeys(("difference", "low", "high", "gap_closed", "time"), np.nan)
-    words = {"data": "any data", "recipe": recipe, "against": "", "reached": NOT_RUN, "note": ""}
-    return {**numbers, **words, "labels": labels, "seeds": 0, "dropped": 0}
-
-
-def _settings(cars: pd.DataFrame, wanted, labels: int | None = None) -> Sequence[tuple[str, str, int]]:
-    """(data, recipe, labels) of the settings whose recipe is ``wanted``, in order."""
-    there = cars[["data", "recipe", "labels"]].drop_duplicates().sort_values(["data", "recipe", "labels"])
-    return [
-        (row.data, row.recipe, row.labels)
-        for row in there.itertuples()
-        if wanted(Setting.parse(row.recipe)) and labels in (None, row.labels)
-    ]
