@@ -3,7 +3,8 @@
     make sweep SWEEP=tuning DATA_DIR_CARPARTS=path/to/photographs
     python tools/tuned.py
 
-Prints each method's values with their mean validation Dice in percent, the best one starred.
+Prints each method's values with their mean validation Dice in percent, the best one starred. Another folder
+of results may be named, and each number of labels has its own list then: `tools/tuned.py masks-tuning`.
 """
 
 from __future__ import annotations
@@ -17,21 +18,27 @@ from mstl.report import results
 from mstl.report.grid.tuning import tuned
 from mstl.system.errors import InputError
 
+POOLED = "tuning"  # one value of a weight for all its settings
 
-def main() -> int:
+
+def main(name: str = POOLED) -> int:
     """Print the table; returns the exit status."""
-    folder = Path(__file__).parent.parent / "results" / "tuning"
+    folder = Path(__file__).parent.parent / "results" / name
     try:
         runs = [results.load(folder, data, "runs") for data in results.available(folder)]
         if not runs:
-            raise InputError(f"{folder} holds no results; make them with `make sweep SWEEP=tuning`")
+            raise InputError(f"{folder} holds no results; make them with `make sweep SWEEP={name}`")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for row in tuned(pd.concat(runs)).itertuples():
-        print(f"{row.method:<18}{row.value:<20}{100 * row.validation:6.1f}{' *' if row.best else ''}")
+    table = pd.concat(runs)
+    parts = {"": table} if name == POOLED else {f"{n} labels": r for n, r in table.groupby("labels")}
+    for title, rows in parts.items():
+        print(title, end="\n" * bool(title))
+        for row in tuned(rows).itertuples():
+            print(f"{row.method:<18}{row.value:<34}{100 * row.validation:6.1f}{' *' if row.best else ''}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))
