@@ -1,4 +1,4 @@
-"""Command line: ``python -m mstl train|predict|collect|diagnose|methods``."""
+"""Command line: ``python -m mstl train|predict|collect|diagnose|tiles|methods``."""
 
 from __future__ import annotations
 
@@ -69,6 +69,19 @@ def predict(run: str, images: str, out: str, device: str = "cpu") -> None:
     print(written[0] if written[0].suffix == ".csv" else f"{len(written)} masks in {out}")
 
 
+def tiles(folder: str, out: str, size: tuple[int, int] = (128, 128)) -> None:
+    """Cut the large images of FOLDER, and their masks, into tiles at full resolution, a folder OUT.
+
+    Args:
+        folder: with images/ and masks/.
+        out: folder to write; it must not exist.
+        size: height and width of a tile in pixels.
+    """
+    from mstl.data.tiles import cut_folder
+
+    print(f"{cut_folder(folder, out, size)} tiles in {out}")
+
+
 def methods() -> None:
     """List the methods and their hyper-parameters with defaults."""
     from dataclasses import fields
@@ -88,6 +101,7 @@ def main() -> None:
                 "predict": predict,
                 "collect": collect,
                 "diagnose": diagnose,
+                "tiles": tiles,
                 "methods": methods,
             },
             prog="mstl",
