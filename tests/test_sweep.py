@@ -156,7 +156,12 @@ def test_parameters_given_replace_those_of_the_default_comparison():
     options = Options(axes={"labels": [4, 8], "seed": [3], "method": ["oracle"]}, profile="tiny")
     (sweep,) = run.chosen("reproduce", options)
     assert sweep.runs == "runs-tiny" and sweep.notebook == "05_training"
-    assert [(c.labels, c.seed, c.method) for c in sweep.configs] == [(4, 3, "oracle"), (8, 3, "oracle")]
+    assert {c.recipe for c in sweep.configs} == {"parts", "masks"}
+    for recipe in ("parts", "masks"):
+        runs = [(c.labels, c.seed, c.method) for c in sweep.configs if c.recipe == recipe]
+        assert runs == [(4, 3, "oracle"), (8, 3, "oracle")]
+    (other,) = run.chosen("reproduce", Options(axes={"recipe": ["views"], "labels": [0]}))
+    assert {(c.recipe, c.labels) for c in other.configs} == {("views", 0)}
     (elsewhere,) = run.chosen("reproduce", Options(axes={"data": ["carvana"]}))
     assert {c.data for c in elsewhere.configs} == {"carvana"} and not elsewhere.skipped
 

@@ -86,7 +86,8 @@ def read(
         data_dirs: data -> its folder, "" where it needs none. Runs on data that is not embedded and has no
             entry are left out; None leaves nothing out.
         out: folder of the runs; default ``runs-<profile>``, of the profile quick ``runs``.
-        replaced: values, of `AXES` and the profile, that take the place of those of every block.
+        replaced: values, of `AXES` and the profile, that take the place of those of every block. Where recipes
+            are among them only the first block counts: the others are there for a recipe of their own.
 
     Raises:
         InputError: not such a file, an unknown key or group, a value of another kind, a run asked for twice.
@@ -110,7 +111,7 @@ def read(
             raise InputError("blocks must be a list of at least one block")
     common["out"] = out or ("runs" if profile == "quick" else f"runs-{profile}")
     entries, first, skipped = [], {}, {}
-    for number, block in enumerate(blocks, start=1):
+    for number, block in enumerate(blocks[: 1 if "recipe" in (replaced or {}) else None], start=1):
         place = f"{path}, block {number}"
         with _at(place):
             for parameters in _block(block, top.get("seeds"), groups, common):
