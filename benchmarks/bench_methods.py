@@ -1,8 +1,9 @@
 """What does a step of each method cost, in steps of source-combine?
 
-    python benchmarks/bench_methods.py [--labels 4] [--repeat 12]
+    python benchmarks/bench_methods.py [--recipe parts] [--labels 4] [--repeat 12]
 
-Profile `grid`, studio parts, J = 3: the ratios behind the rows at equal time in `workflow/sweeps/main.yaml`.
+Profile `grid`, studio, J = 3: the ratios behind the rows at equal time in `workflow/sweeps/main.yaml`, and
+with `--recipe masks` in `masks.yaml`.
 All methods take turns in one process; the median of processor time is compared, so other work on the machine
 weighs on all of them alike.
 """
@@ -25,14 +26,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--recipe", default="parts")
     parser.add_argument("--labels", type=int, default=4)
     parser.add_argument("--repeat", type=int, default=12)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    variants = [(method, None) for method in METHODS if method != "oracle"] + [("source_combine", 10.0)]
+    references = ("oracle",) if options.labels else ("oracle", "target_only")
+    variants = [(method, None) for method in METHODS if method not in references]
+    if options.labels:
+        variants += [("source_combine", 10.0)]
     trainers = {}
     for method, teacher in variants:
-        config = TrainConfig(profile="grid", method=method, labels=options.labels, mean_teacher=teacher)
+        asked = {"recipe": options.recipe, "labels": options.labels, "mean_teacher": teacher}
+        config = TrainConfig(profile="grid", method=method, **asked)
         trainers[config.variant] = Trainer(config, config.task())
     seconds: dict[str, list[float]] = {name: [] for name in trainers}
     for turn in range(options.repeat + 2):
