@@ -1,0 +1,99 @@
+"""Pool or split? What to take, by what one has, each line with the difference it was measured to make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from mstl.report.comparisons import COMPARISON
+from mstl.report.grid import comparison
+from mstl.report.grid.comparison import OURS, best_rival, variant_label
+
+POOLED = ("source_combine", "dann", "mdan_soft")  # one network on all sources
+SPLIT = (OURS,)
+SHARED = ("multi_head",)
+ALONE = ("target_only",)
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One line of the rule.
+
+    Attributes:
+        have: what one has, in words.
+        take: what to take then, in words.
+        methods: of which the best variant is taken.
+        instead: of which the best variant is what it is compared with.
+        recipe, labels: where it was measured.
+    """
+
+    have: str
+    take: str
+    methods: tuple[str, ...]
+    instead: tuple[str, ...]
+    recipe: str
+    labels: int
+
+
+RULE = (
+    Branch(
+        "sources that label parts, no target label",
+        "split, union of heads",
+        SPLIT,
+        POOLED,
+        "masks",
+        0,
+    ),
+    Branch("sources that label parts, 4 target labels", "split, union of heads", SPLIT, POOLED, "masks", 4),
+    Branch("the same", "not the target alone", SPLIT, ALONE, "masks", 4),
+    Branch("the same, little time or memory", "one network, a channel a source", SHARED, POOLED, "masks", 4),
+    Branch("the same, no target label", "one network, a channel a source", SHARED, POOLED, "masks", 0),
+    Branch("sources that show parts and label all of them, 4 labels", "pool", POOLED, SPLIT, "parts", 4),
+    Branch("the same, no target label", "pool", POOLED, SPLIT, "parts", 0),
+    Branch("the same, one source not to be trusted", "pool", POOLED, SPLIT, "parts+harmful", 4),
+    Branch("the same, 32 target labels", "the target may do alone", ALONE, POOLED, "parts", 32),
+)
+
+
+def rule_table(cars: pd.DataFrame, draws: int = comparison.DRAWS) -> pd.DataFrame:
+    """Every branch of `RULE` on all data it was measured on.
+
+    The best variant of each side is chosen after the fact, on the scores that are compared: of two sides with
+    many variants each that favours neither.
+
+    Args:
+        cars: scores of all data, `mstl.report.grid.comparison.everything`, of several folders together.
+
+    Returns:
+        Columns have, take, data, compared (the two variants), difference, low, high, seeds, holds: yes where
+        the interval is above 0, no where it is below, else open.
+    """
+    rows = []
+    for branch in RULE:
+        there = cars[(cars["recipe"] == branch.recipe) & (cars["labels"] == branch.labels)]
+        for key, scores in there.groupby(COMPARISON, sort=True):
+            ours, other = (best_of(scores, names) for names in (branch.methods, branch.instead))
+            if ours is None or other is None:
+                continue
+            found = comparison.paired(scores, ours, other, draws).iloc[0]
+            low, high = found["low"], found["high"]
+            rows.append(
+                {
+                    "have": branch.have,
+                    "take": branch.take,
+                    "data": dict(zip(COMPARISON, key, strict=True))["data"],
+                    "compared": f"{variant_label(ours)} − {variant_label(other)}",
+                    **{name: found[name] for name in ("difference", "low", "high", "seeds")},
+                    "holds": "yes" if low > 0 else "no" if high < 0 else "open",
+                }
+            )
+    columns = ["have", "take", "data", "compared", "difference", "low", "high", "seeds", "holds"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def best_of(scores: pd.DataFrame, methods: tuple[str, ...]) -> str | None:
+    """The variant of some methods with the highest score in one setting; of ours the unchanged one."""
+    if OURS in methods:
+        return OURS if OURS in set(scores["method"]) else None
+    return best_rival(scores, among=methods)
