@@ -12,7 +12,8 @@
 # The paper claims that MSTL transfers better than other multi-source methods. Here all of them meet on the same
 # sources, the same labelled target images and the same test cars. Every number on this page is drawn from the tables in
 # `results/grid/`, made by `make sweep SWEEP='main labels more views'`. {doc}`../book/fairness` says what every
-# method may see and spend.
+# method may see and spend. Here a source *shows* a part, and nothing contradicts. What if each source *labels* only a part?
+# That is {doc}`14_labelled_parts`, and the answer is another one.
 #
 # | | |
 # |---|---|
@@ -232,6 +233,8 @@ for name in results.available(tried):
 # %% [markdown]
 # ## Honest limits
 #
+# * **From before heads began at the share of the object** ({doc}`../book/design-notes`): these networks learn a little more
+#   slowly than those of today. All methods alike, so the order should hold, but it has not been measured again.
 # * **Small.** Images and networks are those of the profile named at the top, small enough to run every method in every
 #   setting with several seeds. What wins here need not win at full size.
 # * **Few seeds.** The bootstrap resamples the seeds that were run. With few of them its intervals are rather too narrow.

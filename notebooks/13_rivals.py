@@ -141,4 +141,4 @@ Markdown(text.difference_lines(pairs[pairs["kind"] == "change"]))
 # The published number was measured on the same rows. Rows that happen to be hard lower both, and their difference hardly moves.
 # ```
 #
-# **Next:** {doc}`../book/howto/own-method`
+# **Next:** {doc}`14_labelled_parts`

@@ -1,0 +1,69 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Pool or split?
+#
+# You have several labelled collections and a target. All sources into one network, or a sub-network for each? The answer
+# does not depend on how clever the method is. It depends on one question: **do your sources contradict each other?**
+#
+# | | |
+# |---|---|
+# | You will see | a rule of a few lines, each with the difference it was measured to make |
+# | Run time | some seconds: nothing is trained here |
+# | Device | any |
+
+# %% tags=["colab"]
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("mstl") is None:
+    source = "mstl @ git+https://github.com/OWNER/mstl"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", source], check=True)
+
+# %%
+import pandas as pd
+
+from mstl.report.grid import comparison, text
+from mstl.report.grid.rule import rule_table
+
+# %% tags=["parameters"] nbmake={"mock": {}}
+masks: str = "../results/masks"  # tables of sources that label parts
+windows: str = "../results/grid"  # tables of sources that show parts
+
+# %% [markdown]
+# 1. **Take one pixel of the object. Does every source that shows it call it object?**
+#    If yes, *pool*: one network sees all images, and needs no fusion. If one source calls object what another calls
+#    background, since each was annotated for another part, go on.
+# 2. **Do you know which part each source labels, and do the parts together make the whole?** Then *split*: a head for each
+#    source, joined by their union. It works without a single label of the target ({doc}`14_labelled_parts`).
+# 3. **Little time or memory?** One network with a channel for each source and the same union. It costs what pooling costs.
+# 4. **Dozens of labelled images of the target?** Train on these alone first: it is what everything else has to beat.
+#
+# Each line below is one branch of the rule: what was taken, minus what it is an alternative to, on the same cars and
+# seeds, in points of Dice. *Open* means that the interval holds zero.
+
+# %%
+cars = pd.concat([comparison.everything(folder, "cars") for folder in (masks, windows)])
+rule = rule_table(cars)
+text.for_readers(rule)
+
+# %% [markdown]
+# Both sides are the best variant of their kind, chosen on these scores; MSTL-plus is taken as it is. Where a line says *no*
+# or *open*, the rule claims more than was measured there, and the line says by how much.
+#
+# ## What it does not say
+#
+# * **Small networks, short training.** Images of 48×72 pixels. More steps help a pooled network on windows and harm it on masks;
+#   larger networks and pretrained encoders have not been compared yet.
+# * **Only cars.** Photographs and renderings of one kind of object.
+# * **Parts that overlap, or miss something.** The union can be no more than what the sources label together. What none of them
+#   labels, the target's own labels have to teach.
+#
+# **Next:** {doc}`../book/howto/own-data`
