@@ -91,7 +91,9 @@ from mstl.nn.outputs import union
 
 sure, rest = torch.tensor(0.9).logit(), torch.tensor(0.05).logit()
 heads = torch.stack([sure, rest, rest])
-print(f"one head is sure, two see nothing: union {union(heads).sigmoid():.2f}, mean {heads.sigmoid().mean():.2f}")
+print(
+    f"one head is sure, two see nothing: union {union(heads).sigmoid():.2f}, mean {heads.sigmoid().mean():.2f}"
+)
 
 # %% [markdown]
 # ## One car, three heads
@@ -164,14 +166,17 @@ parts = partition(regions(task.test, LAYOUTS[len(names)]), task.test.masks[:, 0]
 
 def probability(predict):
     """Mean probability on the front, the cabin and the rear of the test cars."""
-    found = [predict(to_float(x).to(pooled.fabric.device)).float().sigmoid() for x in task.test.images.split(64)]
+    found = [
+        predict(to_float(x).to(pooled.fabric.device)).float().sigmoid() for x in task.test.images.split(64)
+    ]
     found = torch.cat(found)[:, 0].cpu().numpy()
     return {name: found[part].mean() for name, part in zip(names, parts, strict=True)}
 
 
 with torch.no_grad():
     rows = {
-        f"head {name}": probability(lambda x, j=j: split.method.head_logits(x)[j]) for j, name in enumerate(names)
+        f"head {name}": probability(lambda x, j=j: split.method.head_logits(x)[j])
+        for j, name in enumerate(names)
     }
     rows |= {"union": probability(split.predict), "all sources in one network": probability(pooled.predict)}
 pd.DataFrame(rows).T.style.format("{:.2f}")
@@ -210,12 +215,17 @@ plt.show()
 
 # %%
 windows = "../results/grid"
-both = [pd.concat([table, comparison.everything(windows, name)]) for table, name in ((every, "cars"), (spent, "runs"))]
+both = [
+    pd.concat([table, comparison.everything(windows, name)])
+    for table, name in ((every, "cars"), (spent, "runs"))
+]
 bars = part_bars(*both)
 Markdown(bar_lines(bars))
 
 # %%
-text.for_readers(bars.drop(columns=["claim"]).rename(columns={"gap_closed": "gap closed (%)", "time": "time, ours = 1"}))
+text.for_readers(
+    bars.drop(columns=["claim"]).rename(columns={"gap_closed": "gap closed (%)", "time": "time, ours = 1"})
+)
 
 # %% [markdown]
 # ### More steps for one pot

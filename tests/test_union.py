@@ -145,8 +145,14 @@ def test_the_game_compares_each_head_with_its_own_part():
     assert method.strength(1.0).tolist() == pytest.approx([full, full, full / 2], rel=1e-3)
 
 
+def test_a_union_has_no_consistency_of_its_own_unless_it_is_set():
+    assert plus().teacher == 0 and plus("consistency=3").teacher == 3 and plus("fusion=concat").teacher == 10
+    with pytest.raises(InputError, match="consistency=-2"):
+        plus("consistency=-2")
+
+
 def test_consistency_acts_on_the_union():
-    method, batch = plus("adversarial=false").eval(), batch_of(toy_task())
+    method, batch = plus("adversarial=false consistency=10").eval(), batch_of(toy_task())
     unlabelled = batch.target.x[batch.target.unlabelled]
     united = union(method.head_logits(unlabelled)).sigmoid().detach()
     for taught, far in ((united, False), (1 - united, True)):

@@ -86,8 +86,8 @@ def read(
         data_dirs: data -> its folder, "" where it needs none. Runs on data that is not embedded and has no
             entry are left out; None leaves nothing out.
         out: folder of the runs; default ``runs-<profile>``, of the profile quick ``runs``.
-        replaced: values, of `AXES` and the profile, that take the place of those of every block. Where recipes
-            are among them only the first block counts: the others are there for a recipe of their own.
+        replaced: values, of `AXES` and the profile, that take the place of those of every block. Where a
+            recipe is among them only the first block counts: the others are there for one of their own.
 
     Raises:
         InputError: not such a file, an unknown key or group, a value of another kind, a run asked for twice.

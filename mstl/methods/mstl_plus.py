@@ -15,6 +15,7 @@ from mstl.nn.outputs import probabilities, union
 from mstl.system.errors import InputError
 
 AGREE = 0.1  # shares of foreground, or of classes, so far apart belong to domains that must not be aligned
+CONSISTENCY = {"union": 0.0, "others": 10.0}  # the best of those tried on validation cars, by fusion
 MOMENTUM = 0.98  # of running estimates
 
 
@@ -36,7 +37,7 @@ class Hyperparameters(mstl.Hyperparameters):
         mixing: share of a sub-network's source images that come from the other sources; -1 is an equal share
             of all without target labels and 0 with them, or in a union, where the others would contradict.
         consistency: weight of the heads' distance, or that of their union, from the averaged weights'
-            prediction, with labels.
+            prediction, with labels; -1 is 10, and in a union 0, as tuned.
         paste: put a piece of a source, with its mask, into each unlabelled target image of that term.
     """
 
@@ -51,16 +52,18 @@ class Hyperparameters(mstl.Hyperparameters):
     consensus: bool = True
     sharpness: float = 1.0
     mixing: float = -1.0
-    consistency: float = 10.0
+    consistency: float = -1.0
     paste: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for key in ("aim", "sharpness", "consistency"):
+        for key in ("aim", "sharpness"):
             if getattr(self, key) < 0:
                 raise InputError(f"{key}={getattr(self, key)} must be ≥ 0")
         if not (self.mixing == -1 or 0 <= self.mixing <= 1):
             raise InputError(f"mixing={self.mixing} must lie in [0, 1], or be -1 to follow the labels")
+        if self.consistency < 0 and self.consistency != -1:
+            raise InputError(f"consistency={self.consistency} must be ≥ 0, or -1 to follow the fusion")
 
     @staticmethod
     def attentions() -> tuple[str, ...]:
@@ -110,7 +113,8 @@ class MSTLPlus(mstl.MSTL):
             raise InputError("paste=true puts a piece with its mask into an image; of classes there is none")
         if hyper.paste and any(self.partial):
             raise InputError("paste=true needs sources that label the whole object; these label a part of it")
-        self.teacher = hyper.consistency if self.labelled else 0.0
+        usual = CONSISTENCY["union" if self.unites else "others"]
+        self.teacher = (usual if hyper.consistency == -1 else hyper.consistency) if self.labelled else 0.0
         apart = self.labelled or self.unites
         self.mixing = hyper.mixing if hyper.mixing >= 0 else (0.0 if apart else 1 - 1 / J)
         self.register_buffer("distances", torch.ones(J))
