@@ -14,6 +14,7 @@ from torch.nn.functional import logsigmoid
 
 from mstl.data import Domain, Task
 from mstl.data.augment import to_float
+from mstl.measures.contradiction import pooled_balance
 from mstl.methods import build
 from mstl.nn.outputs import union
 from mstl.run.config import TrainConfig
@@ -243,8 +244,11 @@ def patches(name: str, seed: int, marked: tuple[int, ...]) -> Domain:
     return Domain(name, torch.from_numpy(images), masks, cars, views, partial=len(marked) < 3)
 
 
-def test_heads_complete_the_object_where_a_pooled_network_learns_the_contradiction(tmp_path):
-    """Source j marks colour j: pooled, each colour is object in one source of three."""
+def test_heads_complete_the_object_where_a_pooled_network_stays_undecided(tmp_path):
+    """Source j marks colour j: pooled, each colour is object in one source of three.
+
+    How undecided, the balance of cross-entropy and soft Dice says.
+    """
     whole = (0, 1, 2)
     task = Task(
         "toy/patches",
@@ -252,7 +256,7 @@ def test_heads_complete_the_object_where_a_pooled_network_learns_the_contradicti
         None,
         *(patches(name, 10 + k, whole) for k, name in enumerate(("unlabelled", "validation", "test"))),
     )
-    scores = {}
+    scores, certain, steps = {}, {}, 240
     for name, overrides in {
         "source_combine": "",
         "mstl_plus": "adversarial=false",
@@ -260,18 +264,35 @@ def test_heads_complete_the_object_where_a_pooled_network_learns_the_contradicti
         "positive_unlabelled": "",
     }.items():
         config = TrainConfig(
-            method=name, overrides=f"depth=1 {overrides}", labels=0, profile="tiny", steps=60,
+            method=name, overrides=f"depth=1 {overrides}", labels=0, profile="tiny", steps=steps,
             learning_rate=0.02, ema=0.9, precision="32-true", out=str(tmp_path),
         )  # fmt: skip
         trainer = Trainer(config, task)
-        for _ in range(60):
+        for _ in range(steps):
             trainer.update()
         logits = trainer.predict(to_float(task.test.images))
+        certain[name] = logits.sigmoid()[task.test.masks.bool()].mean().item()
         scores[name] = float(trainer.task.problem.table(logits, task.test)["dice"].mean())
-    assert scores["source_combine"] < 0.05
-    assert scores["mstl_plus"] > 0.9
-    assert scores["positive_unlabelled"] > 0.9
-    assert scores["multi_head"] > 0.2  # one network for all parts is slower
+    share = float(task.test.masks.double().mean())
+    assert certain["source_combine"] == pytest.approx(pooled_balance(share, sources=3), abs=0.04)
+    for name in ("mstl_plus", "multi_head", "positive_unlabelled"):
+        assert scores[name] > 0.97 and certain[name] > 0.95, name
+    assert scores["source_combine"] < min(scores[name] for name in scores if name != "source_combine")
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 1.0])
+@pytest.mark.parametrize("sources", [1, 2, 3, 6])
+def test_the_balance_of_contradicting_sources_is_where_the_loss_is_least(share, sources):
+    found = pooled_balance(share, sources)
+    q = torch.linspace(0.001, 0.999, 1999, dtype=torch.float64)
+    cross_entropy = -(q.log() / sources + (1 - 1 / sources) * (1 - q).log())
+    loss = share * cross_entropy + 1 - 2 * q / (sources * q + 1)
+    assert found == pytest.approx(q[loss.argmin()].item(), abs=2e-3)
+    assert found >= 1 / sources
+    assert pooled_balance(share, sources + 1) < found  # more sources, less certain
+    for wrong in ((0, 3), (1.1, 3), (0.3, 0)):
+        with pytest.raises(InputError, match="share must lie in"):
+            pooled_balance(*wrong)
 
 
 def test_every_weight_of_a_union_learns():
