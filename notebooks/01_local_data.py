@@ -327,7 +327,8 @@ plt.show()
 # %% [markdown]
 # Windows do not contradict each other, for what a window hides it does not call background. These sources do. Below: how
 # many images of a source show its part, how much of the car that part is, and what a network hears that is trained on all
-# sources at once: how often a pixel of a car is called car. Below a half, the likelier answer is always "background".
+# sources at once: how often a pixel of a car is called car. Below a half, the likelier answer is always "background";
+# {doc}`14_labelled_parts` says what our loss makes of that.
 
 # %%
 cars_of = [(source.parts > 0).sum() for source in masks.sources]
