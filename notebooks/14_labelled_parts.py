@@ -284,8 +284,8 @@ for name in available:
 # %% [markdown]
 # ## How the weights were chosen
 #
-# Three values of each method's own weight, on the validation cars of two seeds that are not reported
-# (`make sweep SWEEP=masks-tuning`), with labels and without.
+# Three values of each method's own weight, on the validation cars of a seed that is not reported
+# (`make sweep SWEEP=masks-tuning DATA_DIR_CARPARTS=photographs`), with labels and without.
 
 # %%
 tried = "../results/masks-tuning"

@@ -422,6 +422,7 @@ def test_the_state_is_plain_and_says_what_the_batches_were_made_from():
     assert batches.state_dict() == {
         "step": 2,
         "seed": 4,
+        "appearance": "own",
         "batch_size": 8,
         "target_batch_size": 8,
         "labelled_per_batch": 2,

@@ -71,9 +71,13 @@ def place(tmp_path: Path, tmp_path_factory, monkeypatch) -> Path:
             classes[name] = target, max(8, int(labels))
     for name, asked in classes.items():
         save_classes(tmp_path / name, *asked)
-    for name in set(re.findall(r"(?:DATA_DIR\w*=|--data-dir )([\w./-]+)", "\n".join(COMMANDS))) - set(
-        classes
-    ):
+    text = "\n".join(COMMANDS)
+    for name in set(re.findall(r"--folder ([\w./-]+)", text)):
+        save_domain(
+            tmp_path / name, [f"{a}_{k}" for a in "abcdef" for k in (1, 2)], (200, 140), seed=len(name)
+        )
+    made = {*classes, *(path.split("/")[0] for path in re.findall(r" tiles .*--out ([\w./-]+)", text))}
+    for name in set(re.findall(r"(?:DATA_DIR\w*=|--data-dir )([\w./-]+)", text)) - made:
         for j, source in enumerate(("sources/fronts", "sources/cabins"), start=1):
             save_domain(tmp_path / name / source, [f"{source[8:]}{k}" for k in range(6)], (70, 50), seed=j)
         if not (tmp_path / name / "images").exists():
@@ -122,7 +126,7 @@ def test_make(command, place, monkeypatch, capsys):
 def test_python(place, monkeypatch, capsys):
     """In order, in one folder, at the smallest profile; of own methods the page's own test does it."""
     lines = [c for c in COMMANDS if c.startswith("python -m mstl ") and "coral" not in c]
-    for line in sorted(lines, key=lambda c: " train " not in c):
+    for line in sorted(lines, key=lambda c: ("mstl tiles " not in c, " train " not in c)):
         _, _, _, *words = shlex.split(line.replace("<folder>", "runs/studio/parts/mstl/labels-8/seed-0"))
         smaller = ["--profile", "tiny"] if words[0] == "train" and "--profile" not in words else []
         if "runs-grid" in words:

@@ -43,8 +43,8 @@ def test_a_tile_is_a_piece_of_its_image_and_of_its_mask(tmp_path):
 def test_the_tiles_of_an_image_are_of_its_group(tmp_path):
     for seed, stem in enumerate(["left_1", "left_2", "alone"]):
         save(tmp_path / "large", stem, size=(48, 80), seed=seed)
-    cut_folder(tmp_path / "large", tmp_path / "out", (24, 40))
-    domain = load("folder", (24, 40), tmp_path / "out", tmp_path / "cache")
+    cut_folder(tmp_path / "large", tmp_path / "deep/out", (24, 40))
+    domain = load("folder", (24, 40), tmp_path / "deep/out", tmp_path / "cache")
     assert sorted(set(domain.groups.tolist())) == ["alone", "left"] and len(domain) == 12
     # Read at its own size a tile is not stretched: every mask is what was saved.
     whole = np.asarray(Image.open(tmp_path / "large/masks/alone.png")) // 255

@@ -42,7 +42,7 @@ def cut_folder(folder: str | Path, out: str | Path, size: Size) -> int:
     place, (height, width) = path_of("out", out), check_working_size(size)
     if place.exists():
         raise InputError(f"out: {place} exists already; name a folder that does not")
-    check_writable("out", place.parent)
+    check_writable("out", place)
     found = listing(folder)
     for record in found.records:
         full = full_size(record.image)
@@ -51,6 +51,7 @@ def cut_folder(folder: str | Path, out: str | Path, size: Size) -> int:
                 f"{record.image} has {full[0]}x{full[1]} pixels (height x width), too few for a tile of "
                 f"{height}x{width}; choose a smaller size or leave the image out"
             )
+    place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as temporary:
         made = Path(temporary) / "made"
         for kind in ("images", "masks"):
