@@ -7,9 +7,10 @@
 # ---
 
 # %% [markdown]
-# # Pool or split?
+# # Pool, share or split?
 #
-# You have several labelled collections and a target. All sources into one network, or a sub-network for each? The answer
+# You have several labelled collections and a target. All sources into one network, one network with a
+# head for each, or a sub-network for each? The answer
 # does not depend on how clever the method is. It depends on one question: **do your sources contradict each other?**
 #
 # | | |
@@ -41,9 +42,11 @@ windows: str = "../results/grid"  # tables of sources that show parts
 # 1. **Take one pixel of the object. Does every source that shows it call it object?**
 #    If yes, *pool*: one network sees all images, and needs no fusion. If one source calls object what another calls
 #    background, since each was annotated for another part, go on.
-# 2. **Do you know which part each source labels, and do the parts together make the whole?** Then *split*: a head for each
-#    source, joined by their union. It works without a single label of the target ({doc}`14_labelled_parts`).
-# 3. **Little time or memory?** One network with a channel for each source and the same union. It costs what pooling costs.
+# 2. **Do you know which part each source labels, and do the parts together make the whole?** Then give each source a *head of
+#    its own* and join the heads by their union. It works without a single label of the target ({doc}`14_labelled_parts`).
+#    If you do not know it, take a source's background for unlabelled (*nnPU*).
+# 3. **One network for all heads, or a sub-network for each?** That is the paper's question, and here it is the smaller one: see
+#    the line *these heads on one network*. In the same time one network makes more steps.
 # 4. **Dozens of labelled images of the target?** Train on these alone first: it is what everything else has to beat.
 #
 # Each line below is one branch of the rule: what was taken, minus what it is an alternative to, on the same cars and
@@ -60,8 +63,8 @@ text.for_readers(rule)
 #
 # ## What it does not say
 #
-# * **Small networks, short training.** Images of 48×72 pixels. More steps help a pooled network on windows and harm it on masks;
-#   larger networks and pretrained encoders have not been compared yet.
+# * **Small networks, short training.** Images of 48×72 pixels, some hundred steps. Larger networks and pretrained encoders
+#   have not been compared yet.
 # * **Only cars.** Photographs and renderings of one kind of object.
 # * **Parts that overlap, or miss something.** The union can be no more than what the sources label together. What none of them
 #   labels, the target's own labels have to teach.

@@ -21,12 +21,12 @@ def table_of(gains, settings):
 
 
 def test_each_branch_compares_the_best_of_both_sides_and_ours_unchanged():
-    table = table_of(GAINS, [("carparts", "masks", 3, 0)]).set_index("have")
-    row = table.loc["sources that label parts, no target label"]
+    table = table_of(GAINS, [("carparts", "masks", 3, 0)]).set_index("take")
+    row = table.loc["at least sub-networks"]
     assert row["compared"] == "MSTL-plus − DANN" and row["holds"] == "yes"
     assert row["difference"] == pytest.approx(6, abs=0.5)
-    shared = table.loc["the same, no target label"]
-    assert shared["compared"] == "multi-head − DANN"
+    assert table.loc["a head for each source, union", "compared"] == "multi-head − DANN"
+    assert table.loc["these heads on one network", "holds"] == "no"
 
 
 @pytest.mark.parametrize(("gain", "holds"), [(14, "yes"), (10, "open"), (5, "no")])
@@ -39,7 +39,7 @@ def test_a_line_says_whether_it_holds(gain, holds):
 def test_what_was_not_run_has_no_line():
     assert table_of(GAINS, [("studio", "chimeras", 3, 4)]).empty
     alone = {name: gain for name, gain in GAINS.items() if "mstl" not in name}
-    assert "split, union of heads" not in set(table_of(alone, [("studio", "masks", 3, 0)])["take"])
+    assert "at least sub-networks" not in set(table_of(alone, [("studio", "masks", 3, 0)])["take"])
 
 
 def test_the_rule_names_methods_and_recipes_that_exist():

@@ -1,4 +1,4 @@
-"""Pool or split? What to take, by what one has, each line with the difference it was measured to make."""
+"""Pool, share or split? What to take, by what one has, each line with the difference that it makes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from mstl.report.grid.comparison import OURS, best_rival, variant_label
 
 POOLED = ("source_combine", "dann", "mdan_soft")  # one network on all sources
 SPLIT = (OURS,)
-SHARED = ("multi_head",)
+HEADS = ("multi_head",)  # one network with a head for each source, joined by their union
+UNLABELLED = ("positive_unlabelled",)
 ALONE = ("target_only",)
 
 
@@ -36,23 +37,21 @@ class Branch:
     labels: int
 
 
+PARTS, FOUR = "sources that label parts, no target label", "sources that label parts, 4 target labels"
+WHOLE = "sources that show parts and label all of them, 4 labels"
 RULE = (
-    Branch(
-        "sources that label parts, no target label",
-        "split, union of heads",
-        SPLIT,
-        POOLED,
-        "masks",
-        0,
-    ),
-    Branch("sources that label parts, 4 target labels", "split, union of heads", SPLIT, POOLED, "masks", 4),
-    Branch("the same", "not the target alone", SPLIT, ALONE, "masks", 4),
-    Branch("the same, little time or memory", "one network, a channel a source", SHARED, POOLED, "masks", 4),
-    Branch("the same, no target label", "one network, a channel a source", SHARED, POOLED, "masks", 0),
-    Branch("sources that show parts and label all of them, 4 labels", "pool", POOLED, SPLIT, "parts", 4),
+    Branch(PARTS, "a head for each source, union", HEADS, POOLED, "masks", 0),
+    Branch(PARTS, "these heads on one network", HEADS, SPLIT, "masks", 0),
+    Branch(PARTS, "at least sub-networks", SPLIT, POOLED, "masks", 0),
+    Branch(PARTS, "or background as unlabelled", UNLABELLED, POOLED, "masks", 0),
+    Branch(FOUR, "a head for each source, union", HEADS, POOLED, "masks", 4),
+    Branch(FOUR, "these heads on one network", HEADS, SPLIT, "masks", 4),
+    Branch(FOUR, "at least sub-networks", SPLIT, POOLED, "masks", 4),
+    Branch(FOUR, "sources beside the target", SPLIT, ALONE, "masks", 4),
+    Branch(WHOLE, "pool", POOLED, SPLIT, "parts", 4),
     Branch("the same, no target label", "pool", POOLED, SPLIT, "parts", 0),
     Branch("the same, one source not to be trusted", "pool", POOLED, SPLIT, "parts+harmful", 4),
-    Branch("the same, 32 target labels", "the target may do alone", ALONE, POOLED, "parts", 32),
+    Branch("the same, 32 target labels", "the target alone", ALONE, POOLED, "parts", 32),
 )
 
 
