@@ -16,6 +16,7 @@ from mstl.run.config import TrainConfig
 from mstl.run.train import Trainer
 
 SIZE, STEPS = (32, 48), 150
+OF_ONE_SOURCE = ("source_only", "dann_per_source", "consistency", "mstl", "mstl_plus")
 
 
 def spots(name: str, n: int, share: float, tone: float, seed: int) -> Domain:
@@ -102,15 +103,26 @@ def test_a_fresh_head_predicts_the_share_it_expects(norm, share):
 
 @pytest.mark.parametrize("method", methods.METHODS)
 def test_every_head_of_masks_begins_at_the_share_of_the_training_masks(method):
+    """A network of source j alone begins at source j's share, one of the target alone at the target's."""
     task = toy_task(labels=2)
-    expected = torch.stack([d.masks.double().mean() for d in (*task.sources, task.labelled)]).mean()
-    config = TrainConfig(method=method, profile="tiny", labels=2)
-    heads = [m.head for m in Trainer(config, task).method.modules() if isinstance(m, Predictor)]
-    assert heads
-    for head in heads:
-        share = head.bias.double().sigmoid()
-        # The oracle's labelled images are all of the target's.
-        assert torch.allclose(share, expected, atol=1e-6 if method != "oracle" else 0.02)
+    by_source = [d.masks.double().mean().item() for d in task.sources]
+    # The oracle's labelled images are all of the target's.
+    target = (task.with_all_labels() if method == "oracle" else task).labelled.masks.double().mean().item()
+    trainer = Trainer(TrainConfig(method=method, profile="tiny", labels=2), task)
+    own = dict(trainer.method.networks_of_sources())
+    assert (len(own) == 3) == (method in OF_ONE_SOURCE)
+    alone = method in ("target_only", "oracle")
+    expected = dict.fromkeys(heads_of(trainer.method), target if alone else (sum(by_source) + target) / 4)
+    expected |= {head: by_source[j] for j, network in own.items() for head in heads_of(network)}
+    assert expected
+    for head, share in expected.items():
+        assert head.bias.detach().double().sigmoid().tolist() == pytest.approx(
+            [share] * len(head.bias), abs=1e-6
+        )
+
+
+def heads_of(network: nn.Module) -> list[nn.Conv2d]:
+    return [m.head for m in network.modules() if isinstance(m, Predictor)]
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])

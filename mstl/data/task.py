@@ -48,12 +48,6 @@ class Task:
         """Of each source whether it marks a part of the object only."""
         return tuple(source.partial for source in self.sources)
 
-    @property
-    def share(self) -> float:
-        """Share of pixels that the training masks mark: the mean over sources and the labelled target."""
-        known = [*self.sources, *([] if self.labelled is None else [self.labelled])]
-        return sum(float(domain.masks.float().mean()) for domain in known) / len(known)
-
     def with_all_labels(self) -> Task:
         """The same task with every target training image labelled: what an oracle may see."""
         if self.unlabelled is None:

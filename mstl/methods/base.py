@@ -66,11 +66,24 @@ class Method(nn.Module, ABC):
         """A fresh head for maps of these channels."""
         return predictor(channels, len(self.problem.classes), norm or self.hyper.norm)
 
-    def expect(self, share: float) -> None:
-        """Let every head of masks begin where the object covers that share of an image."""
-        for module in self.modules():
-            if isinstance(module, Predictor):
-                module.expect(share)
+    def expect(self, sources: Sequence[float], target: float | None) -> None:
+        """Let every head of masks begin at the share of an image that is marked in what teaches it.
+
+        A network of one source begins at that source's, so that it does not depend on the others, and every
+        other at the mean of all (`mstl.nn.Predictor.expect`).
+
+        Args:
+            sources: share of the marked pixels in each source.
+            target: in the labelled target images; None without any.
+        """
+        known = [*sources, *([] if target is None else [target])]
+        expect(self, sum(known) / len(known))
+        for j, network in self.networks_of_sources():
+            expect(network, sources[j])
+
+    def networks_of_sources(self) -> Iterable[tuple[int, nn.Module]]:
+        """The networks that see one source each, and which."""
+        return enumerate(getattr(self, "subnetworks", ()))
 
     @abstractmethod
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
@@ -212,3 +225,10 @@ def mean(losses: Iterable[Tensor]) -> Tensor:
 
 def _sum(losses) -> Tensor:
     return torch.stack(tuple(losses)).sum()
+
+
+def expect(network: nn.Module, share: float) -> None:
+    """Let every head of masks in a network begin at that share."""
+    for module in network.modules():
+        if isinstance(module, Predictor):
+            module.expect(share)

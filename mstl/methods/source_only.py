@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -45,6 +46,9 @@ class SourceOnly(base.Method):
         # All are made, the others dropped: network j must not start elsewhere when it is alone.
         networks = self.new_networks(J)
         self.networks = nn.ModuleList(networks[j] for j in self.chosen)
+
+    def networks_of_sources(self) -> Iterable[tuple[int, nn.Module]]:
+        return zip(self.chosen, self.networks, strict=True)
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         chosen = zip(self.networks, (batch.sources[j] for j in self.chosen), strict=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from mstl.data.batches import Batch
@@ -17,6 +19,9 @@ class TargetOnly(Method):
 
     def build(self) -> None:
         self.network = self.new_networks(1)[0]
+
+    def expect(self, sources: Sequence[float], target: float | None) -> None:
+        super().expect((), target)
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         y = batch.target.y

@@ -195,7 +195,9 @@ class Trainer:
             width=config.profiled("width"),
         )
         if not self.task.problem.classes:
-            self.method.expect(self.task.share)
+            taught = (*self.task.sources, self.task.labelled)
+            *sources, target = (None if d is None else float(d.masks.float().mean()) for d in taught)
+            self.method.expect(sources, target)
         # On a CPU bfloat16 with channels first is fastest (benchmarks/bench_layout.py); GPUs want them last.
         if self.fabric.device.type == "cuda":
             self.method = self.method.to(memory_format=torch.channels_last)
