@@ -47,6 +47,8 @@ RULE = (
     Branch(FOUR, "a head for each source, union", HEADS, POOLED, "masks", 4),
     Branch(FOUR, "these heads on one network", HEADS, SPLIT, "masks", 4),
     Branch(FOUR, "at least sub-networks", SPLIT, POOLED, "masks", 4),
+    Branch(FOUR, "or background as unlabelled", UNLABELLED, POOLED, "masks", 4),
+    Branch(FOUR, "that rather than sub-networks", UNLABELLED, SPLIT, "masks", 4),
     Branch(FOUR, "sources beside the target", SPLIT, ALONE, "masks", 4),
     Branch(WHOLE, "pool", POOLED, SPLIT, "parts", 4),
     Branch("the same, no target label", "pool", POOLED, SPLIT, "parts", 0),
