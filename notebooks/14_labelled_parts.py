@@ -40,9 +40,6 @@ from mstl.report import plots, results
 from mstl.report.grid import comparison
 from mstl.report.grid import figures as draw
 from mstl.report.grid import text as text
-from mstl.report.grid.bars import bar_lines
-from mstl.report.grid.part_bars import best_control, part_bars
-from mstl.report.grid.tuning import tuning_table
 
 plots.style()
 
@@ -119,25 +116,18 @@ print(
 from mstl.data.augment import to_float
 from mstl.run.train import Trainer
 
+common = {"data": data, "recipe": "masks", "labels": 0, "seed": seed, "profile": profile, "steps": steps}
+
 
 def trained(method, overrides=""):
-    config = TrainConfig(
-        data=data,
-        recipe="masks",
-        method=method,
-        overrides=overrides,
-        labels=0,
-        seed=seed,
-        profile=profile,
-        steps=steps,
-        precision="32-true",
-    )
+    config = TrainConfig(method=method, overrides=overrides, precision="32-true", **common)
     trainer = Trainer(config, task)
     while trainer.step < steps:
         trainer.update()
     return trainer
 
 
+# %%
 def dice(trainer):
     logits = torch.cat([trainer.predict(to_float(part)) for part in task.test.images.split(64)])
     return task.problem.table(logits.cpu(), task.test)["dice"].mean()
@@ -228,6 +218,9 @@ plt.show()
 # * **P4** On windows it is at most half a point below the best rival ({doc}`07_comparison`).
 
 # %%
+from mstl.report.grid.bars import bar_lines
+from mstl.report.grid.part_bars import best_control, part_bars
+
 windows = "../results/grid"
 both = [
     pd.concat([table, comparison.everything(windows, name)])
@@ -289,6 +282,8 @@ for name in available:
 # (`make sweep SWEEP=masks-tuning DATA_DIR_CARPARTS=photographs`), with labels and without.
 
 # %%
+from mstl.report.grid.tuning import tuning_table
+
 tried = "../results/masks-tuning"
 for name in results.available(tried):
     runs = results.load(tried, name, "runs")
