@@ -188,8 +188,8 @@ pd.DataFrame(rows).T.style.format("{:.2f}")
 # %% [markdown]
 # ## Every method, side by side
 #
-# The rows above are one seed of two networks. The sweep has every method, tuned alike, on photographs and rendered
-# cars, on seeds that nobody had looked at.
+# The rows above are one seed of two networks. The sweep has every method, tuned alike, on seeds that nobody had looked
+# at. Which methods have fewer of them than others so far, the end of the tables says.
 
 # %%
 available = results.available(folder)
@@ -274,6 +274,12 @@ for name in available:
     for setting in comparison.main_settings(cars):
         display(Markdown("**{}/{}, {} labels**".format(name, *setting)))
         display(comparison.setting_table(cars, runs, *setting))
+
+# %% [markdown]
+# Methods with fewer seeds than others in the same setting: their intervals say less.
+
+# %%
+text.missing(spent)
 
 # %% [markdown]
 # ## How the weights were chosen
