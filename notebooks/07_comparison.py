@@ -234,7 +234,7 @@ for name in results.available(tried):
 # ## Honest limits
 #
 # * **From before heads began at the share of the object** ({doc}`../book/design-notes`): these networks learn a little more
-#   slowly than those of today. All methods alike, so the order should hold, but it has not been measured again.
+#   slowly than those of today, all methods alike. Whether the order holds has not been measured again.
 # * **Small.** Images and networks are those of the profile named at the top, small enough to run every method in every
 #   setting with several seeds. What wins here need not win at full size.
 # * **Few seeds.** The bootstrap resamples the seeds that were run. With few of them its intervals are rather too narrow.

@@ -47,7 +47,8 @@ windows: str = "../results/grid"  # tables of sources that show parts
 #    If you do not know it, take a source's background for unlabelled (*nnPU*).
 # 3. **One network for all heads, or a sub-network for each?** That is the paper's question, and here it is the smaller one: see
 #    the line *these heads on one network*. In the same time one network makes more steps.
-# 4. **Dozens of labelled images of the target?** Train on these alone first: it is what everything else has to beat.
+# 4. **Dozens of labelled images of the target?** Train on these alone first: it is what everything else has to beat. The
+#    last line says what sources still added to 32 of them.
 #
 # Each line below is one branch of the rule: what was taken, minus what it is an alternative to, on the same cars and
 # seeds, in points of Dice. *Open* means that the interval holds zero.
@@ -58,7 +59,8 @@ rule = rule_table(cars)
 text.for_readers(rule)
 
 # %% [markdown]
-# Both sides are the best variant of their kind, chosen on these scores; MSTL-plus is taken as it is. Where a line says *no*
+# Both sides are the best variant of their kind, chosen on these scores, and MSTL-plus is taken as it is: that favours what
+# it is compared with. Where a line says *no*
 # or *open*, the rule claims more than was measured there, and the line says by how much.
 #
 # ## What it does not say

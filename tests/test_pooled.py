@@ -108,16 +108,21 @@ def test_a_source_that_does_not_exist_is_one_clear_error(source):
         fresh("source_only", overrides=f"source={source}")
 
 
+def check_equal(ours, combine, labels):
+    """Losses and predictions of a method and of source-combine with the same weights, bit for bit."""
+    batch, images = batch_of(1, labels=labels), torch.randn(2, 3, 32, 48)
+    found, wanted = ours.losses(batch, 0.5), combine.losses(batch, 0.5)
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[k], wanted[k]) for k in wanted)
+    assert torch.equal(ours.predict(images), combine.predict(images))
+
+
 @pytest.mark.trust("limits", "A pooled ensemble of one network is pooled training, bit for bit.")
 @pytest.mark.parametrize("labels", [0, 4])
 def test_one_pooled_network_is_source_combine(labels):
     pooled, combine = (fresh(name, 1, labelled=labels > 0) for name in ("pooled_ensemble", "source_combine"))
     combine.network.load_state_dict(pooled.networks[0].state_dict())
-    batch, images = batch_of(1, labels=labels), torch.randn(2, 3, 32, 48)
-    ours, theirs = pooled.losses(batch, 0.5), combine.losses(batch, 0.5)
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(ours[k], theirs[k]) for k in ours)
-    assert torch.equal(pooled.predict(images), combine.predict(images))
+    check_equal(pooled, combine, labels)
 
 
 def test_a_pooled_network_among_others_is_a_source_combine_too():
@@ -184,11 +189,7 @@ def test_the_source_loss_of_multi_head_is_the_mean_of_those_of_its_channels():
 def test_one_channel_is_source_combine(labels):
     ours, theirs = (fresh(name, 1, labelled=labels > 0) for name in ("multi_head", "source_combine"))
     theirs.load_state_dict(ours.state_dict())
-    batch, images = batch_of(1, labels=labels), torch.randn(2, 3, 32, 48)
-    found, wanted = ours.losses(batch, 0.5), theirs.losses(batch, 0.5)
-    assert found.keys() == wanted.keys()
-    assert all(torch.equal(found[k], wanted[k]) for k in wanted)
-    assert torch.equal(ours.predict(images), theirs.predict(images))
+    check_equal(ours, theirs, labels)
 
 
 def test_multi_head_costs_one_network_and_a_row_a_source():

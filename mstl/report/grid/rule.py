@@ -52,16 +52,16 @@ RULE = (
     Branch(FOUR, "sources beside the target", SPLIT, ALONE, "masks", 4),
     Branch(WHOLE, "pool", POOLED, SPLIT, "parts", 4),
     Branch("the same, no target label", "pool", POOLED, SPLIT, "parts", 0),
-    Branch("the same, one source not to be trusted", "pool", POOLED, SPLIT, "parts+harmful", 4),
-    Branch("the same, 32 target labels", "the target alone", ALONE, POOLED, "parts", 32),
+    Branch("the same, one source not to be trusted", "split", SPLIT, POOLED, "parts+harmful", 4),
+    Branch("the same, 32 target labels", "pool, still", POOLED, ALONE, "parts", 32),
 )
 
 
 def rule_table(cars: pd.DataFrame, draws: int = comparison.DRAWS) -> pd.DataFrame:
     """Every branch of `RULE` on all data it was measured on.
 
-    The best variant of each side is chosen after the fact, on the scores that are compared: of two sides with
-    many variants each that favours neither.
+    The best variant of each side is chosen after the fact, on the scores that are compared, and `OURS` is
+    taken as it is: that favours the side with more variants, most of all against `OURS`.
 
     Args:
         cars: scores of all data, `mstl.report.grid.comparison.everything`, of several folders together.
