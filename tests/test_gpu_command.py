@@ -61,7 +61,8 @@ def test_every_step_works_in_miniature_and_leaves_its_tables(tmp_path):
     assert all(len(rows(tmp_path / f"{name}.csv")) for name in ("full", "speed", "rivals", "t4"))
     with zipfile.ZipFile(tmp_path / "runs.zip") as archive:
         runs = [name for name in archive.namelist() if name.endswith("images.csv")]
-    assert sum("studio/parts" in name for name in runs) == 10  # six of full, four of the sweep
+    assert sum("studio/masks" in name for name in runs) == 6  # of full
+    assert sum("studio/parts" in name for name in runs) == 4  # of the sweep
     assert not merge(tmp_path).stdout and "SMALL=1" in merge(tmp_path).stderr
 
 
