@@ -69,7 +69,8 @@ test-long: $(READY) ## the tests that take minutes
 
 gpu: $(READY) ## all that a GPU can tell in 8 minutes: OUT=folder [STEPS="tests full speed t4 sweep"] [SMALL=1]
 	@$(PY) workflow/gpu --out "$(OUT)" $(if $(STEPS),--steps $(STEPS)) $(if $(MINUTES),--minutes $(MINUTES)) \
-	  $(if $(DATA_DIR_CARPARTS),--carparts "$(DATA_DIR_CARPARTS)") $(if $(SMALL),--small)
+	  $(if $(DATA_DIR_CARPARTS),--carparts "$(DATA_DIR_CARPARTS)") $(if $(SMALL),--small) \
+	  $(if $(SWEEP),--sweep "$(SWEEP)")
 
 gpu-pack: $(READY) ## what a bare GPU machine without a network needs beside the checkout, into .gpu/
 	@$(PY) workflow/gpu/pack.py $(if $(DATA_DIR_CARPARTS),--carparts "$(DATA_DIR_CARPARTS)")

@@ -29,7 +29,7 @@ if importlib.util.find_spec("mstl") is None:
 
 # %%
 import matplotlib.pyplot as plt
-from IPython.display import Markdown, display
+from IPython.display import Markdown
 
 from mstl import TrainConfig
 from mstl.report import gpu, plots
@@ -85,7 +85,8 @@ if "speed" in tables:
 gpu.gains(tables) if "speed" in tables else None
 
 # %% [markdown]
-# As long as a run waits for its launches, others can use the GPU: a sweep of small runs should share one.
+# As long as a run waits for its launches, others can use the GPU: a sweep of small runs should share one. These two tables are of the first start (commit 475dc81), on a machine whose processor launched
+# slowly; on another one with the same GPU a step at the profile `full` was 60 ms where it had been 102, and sharing gained nothing more (below).
 
 # %%
 gpu.sharing(tables) if "speed" in tables else None
@@ -104,14 +105,22 @@ gpu.minutes(tables) if "full" in tables else None
 gpu.in_float16(tables) if "t4" in tables else None
 
 # %% [markdown]
-# ## What came out, once
+# ## What came out
 #
-# One seed, and as many steps as the minutes allowed: this table shows that training at this size works, it compares nothing. At the first start (commit 475dc81) the scores were moreover those of averaged weights
-# that remembered a thousand steps, more than most of the runs had, and the literal MSTL was not done when the clock ended. Since then the average remembers a sixth of the run, as in every profile.
+# Sources that label a part each ({doc}`14_labelled_parts`), photographs, images of 128×192, every method with as much *time* of the GPU as MSTL-plus, measured on the same GPU before the runs began
+# (`make gpu STEPS=full`). Fifteen runs side by side: five seeds of three methods, first without target labels, then with four. Together they did no more work than one after the other
+# (×1.0 and ×1.3): at this size the GPU itself is busy, and the steps they got are few.
+#
+# The rows with 90 GPU seconds are the same with thousands of steps, one seed (`make gpu STEPS=sweep SWEEP=full DATA_DIR_CARPARTS=path/to/photographs`).
 
 # %%
-if (runs := gpu.runs(folder)) is not None:
-    display(gpu.scores(runs))
+gpu.at_equal_time(tables, folder)
+
+# %% [markdown]
+# * Where one network has to learn from sources that contradict, training longer makes it **worse**: it learns the contradiction. That is what was seen on two cores at 48×72
+#   ({doc}`14_labelled_parts`), and it is much stronger here, where the network is wide enough to learn it by heart.
+# * Heads that are joined by their union hold, with a shared network as with sub-networks. But sub-networks, which see one source each, lose with many steps what they gained with few; one shared encoder
+#   with a head a source loses less. With four labels and few steps it is the other way round.
 
 # %% [markdown]
 # ## Summary
@@ -119,6 +128,7 @@ if (runs := gpu.runs(folder)) is not None:
 # * Losses, predictions, half precision and waiting were tested on a GPU for every method, resumption for three of them.
 # * At the sizes of this book a GPU waits for Python; graphs, stacking and sharing are the levers, in this order.
 # * MSTL-plus at the profile `full` fits a T4's memory several times over.
+# * At 128×192 what page 14 found holds: pooling sources that contradict fails, and more so the longer it is trained.
 #
 # ## Exercises
 #

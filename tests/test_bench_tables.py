@@ -88,3 +88,9 @@ def test_works_take_turns_and_every_other_round_goes_backwards():
 
 def test_a_ratio_is_taken_within_a_round():
     assert rounds.ratios([2.0, 9.0], [1.0, 3.0]) == [2.0, 3.0]
+
+
+def test_the_baseline_in_the_repository_is_that_of_the_tables_in_it():
+    committed = json.loads(baseline.FILE.read_text(encoding="utf-8"))
+    assert committed and committed.keys() == baseline.measured().keys()
+    assert all(entry["tolerance"] > 0 and entry["ratio"] > 0 for entry in committed.values())

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from mstl.report import gpu as gpu_report
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -132,3 +134,17 @@ def test_merged_rows_name_the_gpu_and_replace_those_of_an_earlier_start(tmp_path
     assert step["status"] == "finished"
     assert (ratio["device"], ratio["command"]) == ("A GPU", "make gpu STEPS=speed")
     assert not (results / "unrelated.zip").exists()
+
+
+def test_methods_at_equal_time_had_it_and_differ_by_what_their_scores_do():
+    shown = gpu_report.at_equal_time(gpu_report.load(ROOT / "results/gpu"), ROOT / "results/gpu")
+    compared = shown[shown["MSTL-plus minus it"] != ""]
+    assert len(compared) == 6 and len(shown) == 9
+    for _, group in shown.groupby(["labels", "GPU seconds"]):
+        (ours,) = group.loc[group["MSTL-plus minus it"] == "", "Dice %"]
+        for told, score in zip(group["MSTL-plus minus it"], group["Dice %"], strict=True):
+            assert not told or float(told.split()[0]) == pytest.approx(ours - score, abs=0.16)
+
+
+def test_no_gpu_is_an_empty_table(tmp_path):
+    assert not len(gpu_report.at_equal_time({}, tmp_path))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mstl.report import results
+from mstl.report.grid import comparison
 from mstl.report.plots import PALETTE
 from mstl.report.tables import place
 from mstl.run.config import PROFILES
+from mstl.run.names import Variant
 
 WAYS = {  # the way of `workflow/gpu/speed.py` -> name in the legend, colour, marker
     "loop": ("one after the other", PALETTE[0], "o"),
@@ -127,20 +129,35 @@ def minutes(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return table.sort_values("ms a step")
 
 
-def runs(folder: str | Path, data: str = "studio") -> pd.DataFrame | None:
-    """The training runs of `make gpu` on ``data``, if there are any."""
-    if not (place(folder) / data / "runs.csv").exists():
-        return None
-    return results.load(folder, data, "runs")
+def at_equal_time(
+    tables: dict[str, pd.DataFrame], folder: str | Path, data: str = "carparts"
+) -> pd.DataFrame:
+    """Runs of the profile ``full``, each beside the run of MSTL-plus that took as much time of the GPU.
 
-
-def scores(table: pd.DataFrame) -> pd.DataFrame:
-    """Dice on test cars, steps and minutes of every run, best first."""
-    shown = table.assign(dice=(100 * table["dice"]).round(1), minutes=(table["seconds"] / 60).round(1))
-    names = shown["method"].map(results.method_label)
-    return shown.set_index(names)[["dice", "steps", "minutes", "precision"]].sort_values(
-        "dice", ascending=False
-    )
+    Columns: labels, steps, GPU seconds (steps times the step time alone), Dice % on test cars, seeds, and
+    MSTL-plus minus the method in points, paired over cars and seeds, with its 95 % interval. No rows where no
+    GPU has run them.
+    """
+    columns = ["labels", "steps", "GPU seconds", "Dice %", "seeds", "MSTL-plus minus it"]
+    if "full" not in tables or not (place(folder) / data / "cars.csv").exists():
+        return pd.DataFrame(columns=columns)
+    times = tables["full"].set_index("at").query("quantity == 'step time, alone on the device'")["value"]
+    cars = comparison.load(str(folder), data, "cars")
+    rows = []
+    for row in comparison.summarise(cars).itertuples():
+        variant = Variant.parse(row.method)
+        step = times[f"{data}, {row.labels} labels, {replace(variant, steps=None)}"] / 1e3
+        seconds = round(variant.steps * step)
+        rows.append((row.method, row.labels, variant.steps, seconds, round(row.dice, 1), row.seeds, ""))
+    table = pd.DataFrame(rows, columns=["method", *columns])
+    for _, group in table.groupby(["labels", "GPU seconds"]):
+        ours = next((m for m in group["method"] if comparison.family(m) == comparison.OURS), None)
+        for index, row in group[group["method"] != ours].iterrows() if ours else ():
+            both = comparison.paired(cars[cars["labels"] == row["labels"]], ours, row["method"]).iloc[0]
+            told = f"{both['difference']:+.1f} [{both['low']:+.1f}, {both['high']:+.1f}]"
+            table.loc[index, "MSTL-plus minus it"] = told
+    table = table.sort_values(["labels", "GPU seconds", "Dice %"])
+    return table.set_index(table.pop("method").map(comparison.variant_label))
 
 
 def in_float16(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
