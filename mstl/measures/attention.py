@@ -12,11 +12,12 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from mstl.data.domain import Domain
 from mstl.data.recipes import regions as car
+from mstl.data.recipes import spoil
 from mstl.data.task import Task
 from mstl.system.errors import InputError
 
 # Sources of no one part of the object: those added (`TrainConfig.extra`), and the last of recipe masks-mixed.
-EXTRA = ("useless", "harmful", "whole")
+EXTRA = (*spoil.EXTRA, "whole")
 
 
 class Watched(NamedTuple):

@@ -155,7 +155,8 @@ class TrainConfig:
             masks-mixed, views, views-styled, chimeras, own (your folders) or own-masks (your folders, sources
             labelling a part each); where data come as domains, to-<target> or <source>-to-<target>.
         sources: number J of sources; 0 is the recipe's own.
-        extra: sources to add: "useless" (noise), "harmful" (wrong labels) or both.
+        extra: sources to add: "useless" (noise), "harmful" (inverted masks), "shifted" (masks moved) or
+            "shuffled" (masks of other images), or several.
         without: names of sources to leave out, separated by commas: "front,left side".
         method: one of ``mstl.methods.METHODS``.
         labels: labelled target images.

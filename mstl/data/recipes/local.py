@@ -342,8 +342,8 @@ def local_task(
         size: height and width of the target's images, multiples of 8.
         data_dir: as in `load`.
         cache_dir: as in `load`.
-        extra: sources to add, of ``useless`` (noise) and ``harmful`` (inverted masks, or classes shifted by
-            one), separated by spaces.
+        extra: sources to add, of ``useless`` (noise), ``harmful`` (inverted masks, or classes shifted by
+            one), ``shifted`` (masks moved) and ``shuffled`` (masks of other images), separated by spaces.
         without: the recipe's sources to leave out, one name or several.
 
     Raises:

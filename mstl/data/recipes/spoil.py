@@ -1,4 +1,4 @@
-"""Sources that help nobody: noise, and labels turned round. What a trustworthy method must survive."""
+"""Sources that help nobody: noise, and labels that are wrong. What a trustworthy method must survive."""
 
 from __future__ import annotations
 
@@ -48,7 +48,34 @@ def harmful(like: Domain, seed: int) -> Domain:
     return replace(like, name="harmful", **changed)
 
 
-EXTRA = {"useless": useless, "harmful": harmful}
+def shifted(like: Domain, seed: int) -> Domain:
+    """The images of ``like`` with masks moved to the right by a quarter of the width, as by a wrong scale.
+
+    Learnable, and beside the object. ``seed`` is not used.
+
+    Raises:
+        InputError: ``like`` has classes, which have no place.
+    """
+    if like.classes:
+        raise InputError("extra: shifted moves masks, and this data has classes; use shuffled or harmful")
+    step = max(1, like.size[1] // 4)
+    masks = F.pad(like.masks, (step, 0))[..., :-step]
+    return replace(like, name="shifted", masks=masks, parts=None)
+
+
+def shuffled(like: Domain, seed: int) -> Domain:
+    """The images of ``like``, each with mask and class of another of its images, as after a wrong sort.
+
+    The images are put into a random circle, and each takes what belongs to the next.
+    """
+    circle = torch.randperm(len(like), generator=torch.Generator().manual_seed(seed))
+    following = torch.empty_like(circle)
+    following[circle] = circle.roll(-1)
+    labels = None if like.labels is None else like.labels[following]
+    return replace(like, name="shuffled", masks=like.masks[following], labels=labels, parts=None)
+
+
+EXTRA = {"useless": useless, "harmful": harmful, "shifted": shifted, "shuffled": shuffled}
 
 
 def spoiled(sources: tuple[Domain, ...], extra: str, seed: int) -> tuple[Domain, ...]:
