@@ -1,10 +1,18 @@
 """The bars of sources that label parts, and the rule "pool, share or split?", on tables of known truth."""
 
+import pandas as pd
 import pytest
 from test_comparison import grid
 
 from mstl.report.grid.bars import bar_lines
-from mstl.report.grid.part_bars import CONTROLS, WITHOUT_ADVERSARY, best_control, part_bars, rivals
+from mstl.report.grid.part_bars import (
+    CONTROLS,
+    WITHOUT_ADVERSARY,
+    attention_auc,
+    best_control,
+    part_bars,
+    rivals,
+)
 from mstl.report.grid.rule import RULE, rule_table
 
 GAINS = {
@@ -74,6 +82,26 @@ def test_without_its_conditions_a_bar_is_untested():
     assert "3 of 5 seeds" in few.loc[("P1", "carparts", 0), "note"]
     nothing = bars_of(GAINS, settings=[("carparts", "views", 3, 4)])
     assert set(nothing["reached"]) == {"not run"}
+
+
+def test_attention_is_judged_at_the_end_of_training_by_its_worst_source():
+    told = {1: (0.9, 0.5), 2: (0.9, 0.7)}  # seed -> AUC of front and of rear in the last line
+    rows = [
+        {"data": "studio", "recipe": "masks", "labels": 0, "method": "mstl", "seed": seed, "step": step}
+        | dict(zip(("auc_front", "auc_rear"), told[seed] if step == 20 else (0.0, 0.0), strict=True))
+        for seed in told
+        for step in (20, 10)
+    ]
+    without = {**rows[0], "method": "dann", "auc_front": None, "auc_rear": None}
+    (row,) = attention_auc(pd.DataFrame([*rows, without])).itertuples()
+    assert (row.lowest, row.mean, row.seeds, row.reached) == (
+        pytest.approx(0.6),
+        pytest.approx(0.75),
+        2,
+        "no",
+    )
+    assert attention_auc(pd.DataFrame(rows), needed=0.6)["reached"].tolist() == ["yes"]
+    assert not len(attention_auc(pd.DataFrame(rows).drop(columns=["auc_front", "auc_rear"])))
 
 
 RULE_GAINS = {

@@ -186,9 +186,9 @@ def robustness_dots(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     if shown.empty:
         return _not_run(ax)
     for i, kind in enumerate(kinds):
-        shade, shape = (PALETTE[0], PALETTE[5], PALETTE[7])[i % 3], "osD"[i % 3]
+        shade, shape = PALETTE[(0, 5, 7, 2, 3)[i % 5]], "osD^v"[i % 5]
         for row in shown[shown["extra"] == kind].itertuples():
-            y = methods.index(row.method) - 0.15 * (i - (len(kinds) - 1) / 2) * 2
+            y = methods.index(row.method) - min(0.3, 0.7 / len(kinds)) * (i - (len(kinds) - 1) / 2)
             ax.plot([row.low, row.high], [y, y], color=shade, lw=2)
             ax.plot(row.difference, y, shape, color=shade, ms=6)
         ax.plot([], [], shape, color=shade, label=f"{kind} source added")

@@ -25,6 +25,8 @@ def part_bars(cars: pd.DataFrame, runs: pd.DataFrame, seeds: int = SEEDS) -> pd.
     * P3: recipe masks-styled, no labels: the adversary wins points against none, with an interval above 0.
     * P4: recipe parts, windows as sources, 4 and 8 labels: `OURS` is at most 0.5 points below the best rival.
 
+    A fifth, P5, is about attention and not about scores: `attention_auc`.
+
     Rivals are all but `CONTROLS` and `OURS`; against the best of them, chosen after the fact.
 
     Raises:
@@ -47,6 +49,25 @@ def rivals(scores: pd.DataFrame) -> list[str]:
 def best_control(cars: pd.DataFrame) -> str | None:
     """The best of `CONTROLS` in one setting; None where none was run."""
     return comparison.best_rival(cars, among=CONTROLS)
+
+
+def attention_auc(curves: pd.DataFrame, recipe: str = "masks", needed: float = 0.8) -> pd.DataFrame:
+    """Bar P5: the AUC of each source's attention for its own part on validation images, end of training.
+
+    Returns:
+        One row a data set, number of labels and variant with attention: ``lowest`` and ``mean`` over sources
+        of the mean over seeds, one column ``auc_<source>`` each, seeds, and whether the lowest is ``needed``.
+    """
+    areas = [column for column in curves if column.startswith("auc_")]
+    rows = curves[curves["recipe"] == recipe].dropna(subset=areas, how="all") if areas else curves.iloc[:0]
+    keys = ["data", "labels", "method"]
+    last = rows.loc[rows.groupby([*keys, "seed"])["step"].idxmax()]
+    table = last.groupby(keys)[areas].mean()
+    table.insert(0, "lowest", table.min(axis=1))
+    table.insert(1, "mean", table[areas].mean(axis=1))
+    table["seeds"] = last.groupby(keys)["seed"].nunique()
+    table["reached"] = np.where(table["lowest"] >= needed, "yes", "no")
+    return table.reset_index()
 
 
 def _over_rivals(

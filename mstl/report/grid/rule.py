@@ -38,6 +38,7 @@ class Branch:
 
 
 PARTS, FOUR = "sources that label parts, no target label", "sources that label parts, 4 target labels"
+STYLED = "sources that label parts, each in a style of its own, no target label"
 WHOLE = "sources that show parts and label all of them, 4 labels"
 RULE = (
     Branch(PARTS, "a head for each source, union", HEADS, POOLED, "masks", 0),
@@ -50,6 +51,8 @@ RULE = (
     Branch(FOUR, "or background as unlabelled", UNLABELLED, POOLED, "masks", 4),
     Branch(FOUR, "that rather than sub-networks", UNLABELLED, SPLIT, "masks", 4),
     Branch(FOUR, "sources beside the target", SPLIT, ALONE, "masks", 4),
+    Branch(STYLED, "sub-networks with an adversary", SPLIT, HEADS, "masks-styled", 0),
+    Branch(STYLED, "and not one pot", SPLIT, POOLED, "masks-styled", 0),
     Branch(WHOLE, "pool", POOLED, SPLIT, "parts", 4),
     Branch("the same, no target label", "pool", POOLED, SPLIT, "parts", 0),
     Branch("the same, one source not to be trusted", "split", SPLIT, POOLED, "parts+harmful", 4),

@@ -1,0 +1,198 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # How far does the union reach?
+#
+# Sources that label a part each, and heads that are joined by their union: {doc}`14_labelled_parts` showed one setting of it. Here
+# it is pulled at from all sides, until it gives way: more labels, more parts, more steps, sources in styles of their own, sources
+# that lie, a source less, and another task.
+#
+# | | |
+# |---|---|
+# | You will see | the score over labels, parts and steps; where the adversary pays; what bad sources cost; whether attention finds the own part; what is lost with a source |
+# | Run time | some seconds: nothing is trained here, the tables come from `make sweep SWEEP=masks` |
+# | Device | any |
+
+# %% tags=["colab"]
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("mstl") is None:
+    source = "mstl @ git+https://github.com/OWNER/mstl"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", source], check=True)
+
+# %%
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import Markdown
+
+from mstl.report import plots
+from mstl.report.grid import comparison, text
+from mstl.report.grid import figures as draw
+
+plots.style()
+
+# %% tags=["parameters"] nbmake={"mock": {}}
+folder: str = "../results/masks"  # tables of the sweep
+data: str = "carparts"  # of which curves and matrices are drawn
+
+# %%
+cars, curves = (comparison.load(folder, data, table) for table in ("cars", "curves"))
+every, spent = (comparison.everything(folder, table) for table in ("cars", "runs"))
+print(f"{len(spent)} runs on {' and '.join(sorted(spent['data'].unique()))}; curves are of {data}")
+
+# %% [markdown]
+# ## How many labels?
+
+# %%
+methods = [
+    "target_only+mean_teacher=1",
+    "source_combine+steps=820",
+    "source_combine+mean_teacher=10+steps=400",
+    "multi_head",
+    "positive_unlabelled",
+    "mstl_plus",
+    "oracle",
+]
+budget = comparison.label_budget(cars, "masks", methods)
+
+# %% mystnb={"figure": {"name": "fig-far-labels", "caption": "Score against the number of labelled target images, with 95 % bootstrap bands over seeds and cars. Source combine and target only have as much time as MSTL-plus or more. The oracle sees all labels. From `make sweep SWEEP=masks`."}, "image": {"alt": "Line chart of the score over the number of labels, a line with its own marker and band for each method."}}
+figure, ax = plt.subplots(figsize=(7.5, 4))
+draw.interval_curves(budget, "labels", ax, "labelled target images")
+plt.show()
+
+# %% [markdown]
+# MSTL-plus minus target only with a mean teacher, which needs no source at all, on the same cars:
+
+# %%
+alone = comparison.paired(cars[cars["recipe"] == "masks"], "mstl_plus", "target_only+mean_teacher=1")
+Markdown(text.difference_lines(alone.dropna(subset=["difference"]), "MSTL-plus", "target only, mean teacher"))
+
+# %% [markdown]
+# ## How many parts?
+#
+# With more sources each labels a smaller part, and one pot hears of a pixel more often that it is background
+# ({eq}`eq-pooled-balance`).
+
+# %% mystnb={"figure": {"name": "fig-far-parts", "caption": "Score without target labels against the number J of sources, which divide the same car, with 95 % bootstrap bands over seeds and cars. From `make sweep SWEEP=masks`."}, "image": {"alt": "Line chart of the score over the number of sources, a line with its own marker and band for each method."}}
+runs_of_all = comparison.results.load(folder, data, "cars")
+numbers = ("source_combine+steps=820", "multi_head+steps=820", "mstl_plus")
+figure, ax = plt.subplots(figsize=(7.5, 3.4))
+draw.interval_curves(comparison.source_numbers(runs_of_all, "masks", 0, numbers), "sources", ax, "sources J")
+plt.show()
+
+# %% [markdown]
+# ## How long?
+#
+# What does training longer do? Each row is a longer run minus the same method with fewer steps, without target labels, on the
+# same cars. On a GPU, at 128×192 with thousands of steps, {doc}`12_gpu` shows the same.
+
+# %%
+few = {"source_combine": "source_combine+steps=820", "multi_head": "multi_head+steps=820"}
+longer = {
+    "source_combine+steps=820": "source_combine",
+    "source_combine+steps=3280": "source_combine+steps=820",
+    "multi_head+steps=820": "multi_head",
+    "multi_head+steps=3280": "multi_head+steps=820",
+    "mstl_plus+steps=1200": "mstl_plus",
+    "mstl_plus+stem=4+steps=1200": "mstl_plus+stem=4",
+    "mstl_plus+adversarial=false+steps=1200": "mstl_plus+adversarial=false",
+}
+plain = every[(every["recipe"] == "masks") & (every["labels"] == 0)]
+rows = [comparison.paired(plain, a, b).assign(longer=a, than=b) for a, b in longer.items()]
+rows = pd.concat(rows).dropna(subset=["difference"])
+rows[["longer", "than"]] = rows[["longer", "than"]].map(comparison.variant_label)
+text.for_readers(rows[["data", "longer", "than", "difference", "low", "high", "seeds"]])
+
+# %% [markdown]
+# ## Where the adversary pays
+#
+# On plain photographs the adversary has nothing to do: sources and target look alike as a whole. Now let each source have a
+# style of its own, as collections of different owners have. A head has then seen one style only, and the target is of none of
+# them. Two remedies that need no label: an adversary, and giving the sources' images the colour mean and deviation of the
+# target's (`appearance=target`).
+
+# %% mystnb={"figure": {"name": "fig-far-styles", "caption": "Sources in styles of their own, no target label: mean score on test cars with the 95 % bootstrap interval over seeds and cars. From `make sweep SWEEP=masks`."}, "image": {"alt": "Dot-and-interval charts, one for each data set; methods with and without matched colours as rows."}}
+styled = comparison.summarise(every[every["recipe"] == "masks-styled"])
+draw.score_dots(styled)
+plt.show()
+
+# %%
+bare, matched = "mstl_plus+adversarial=false", "mstl_plus+appearance=target"
+pairs = [
+    ("mstl_plus", bare, "the adversary"),
+    (f"{matched}+adversarial=false", bare, "matched colours"),
+    (matched, "mstl_plus", "matched colours, where there is an adversary"),
+    (matched, f"{matched}+adversarial=false", "the adversary, where colours are matched"),
+]
+styles = every[every["recipe"] == "masks-styled"]
+rows = [comparison.paired(styles, a, b).assign(brings=what) for a, b, what in pairs]
+text.for_readers(pd.concat(rows)[["data", "brings", "difference", "low", "high", "seeds"]])
+
+# %% [markdown]
+# ## Sources that lie
+#
+# A source is added to the three that are right ({doc}`../book/data-card`): *shifted* has its masks a quarter of the image too
+# far to the right, *shuffled* has those of other images, *harmful* is inverted. What does it cost, on the same cars?
+
+# %%
+bad = comparison.robustness(cars)
+text.for_readers(bad[["method", "labels", "extra", "difference", "low", "high", "seeds"]])
+
+# %% mystnb={"figure": {"name": "fig-far-bad", "caption": "Score with an added bad source minus the score without it, no target label, on the same cars, in points, with the 95 % paired bootstrap interval over seeds and cars. From `make sweep SWEEP=masks`."}, "image": {"alt": "Dot-and-interval chart with methods as rows and the change by each kind of bad source, a line at zero."}}
+draw.robustness_dots(bad[bad["labels"] == 0])
+plt.show()
+
+# %% mystnb={"figure": {"name": "fig-far-bad-labels", "caption": "The same with 4 labelled target images."}, "image": {"alt": "Dot-and-interval chart with methods as rows and the change by each kind of bad source, a line at zero."}}
+draw.robustness_dots(bad[bad["labels"] == 4])
+plt.show()
+
+# %% [markdown]
+# ## A source less
+#
+# If the union completes a car from its parts, then the part whose source is gone must be lost, and no other.
+
+# %% mystnb={"figure": {"name": "fig-far-removal", "caption": "MSTL-plus without target labels: change of Dice (first column) and of the recall of each part (columns) when a source (rows) is left out, in points, paired by test car and seed. A star: the 95 % bootstrap interval leaves out 0. From `make sweep SWEEP=masks`."}, "image": {"alt": "Heat map of changes in recall, removed sources by parts of the car."}}
+from mstl.report.local import diagnosis
+from mstl.report.local import figures as local
+
+swept = diagnosis.swept(folder, data, "cars")
+local.removal_matrix(diagnosis.removal(swept, "masks", "mstl_plus", 0))
+plt.show()
+
+# %% [markdown]
+# ## Does attention find the own part?
+#
+# Here, if anywhere, it should: the sub-network of fronts has to tell fronts from the rest of the car. Bar P5 asks for an AUC of
+# 0.8 of each sub-network's attention for the part that its source labels, on validation images, for every source.
+
+# %%
+from mstl.report.grid.part_bars import attention_auc
+
+tables = [comparison.load(folder, name, "curves") for name in sorted(spent["data"].unique())]
+areas = attention_auc(pd.concat(tables))
+areas.assign(method=areas["method"].map(comparison.variant_label)).style.format(precision=2).hide(
+    axis="index"
+)
+
+# %% [markdown]
+# ## The literal reading, one ingredient at a time
+#
+# MSTL as its abstract has it, with four labels on the target; each row is the changed model minus the literal one.
+
+# %%
+literal = comparison.ablation(cars, "mstl")
+Markdown(text.ablation_lines(literal))
+
+# %%
+text.for_readers(literal[["change", "data", "recipe", "labels", "difference", "low", "high", "seeds"]])
+
+# %% [markdown]
+# **Next:** {doc}`16_pool_or_split`
