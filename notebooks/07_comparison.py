@@ -11,7 +11,7 @@
 #
 # The paper claims that MSTL transfers better than other multi-source methods. Here all of them meet on the same
 # sources, the same labelled target images and the same test cars. Every number on this page is drawn from the tables in
-# `results/grid/`, made by `make sweep SWEEP='main labels more views'`. {doc}`../book/fairness` says what every
+# `results/grid/`, made by `make sweep SWEEP='main labels more'`. {doc}`../book/fairness` says what every
 # method may see and spend. Here a source *shows* a part, and nothing contradicts. What if each source *labels* only a part?
 # That is {doc}`14_labelled_parts`, and the answer is another one.
 #

@@ -10,7 +10,7 @@
 # # Which ingredient carries it, and when does it not?
 #
 # MSTL has five ideas, and each is a switch. This page turns one switch at a time, then changes the situation instead: more
-# labels, more sources, a bad source. Numbers are drawn from `results/grid/`, made by `make sweep SWEEP='main labels more removal views ablation'`.
+# labels, more sources, a bad source. Numbers are drawn from `results/grid/`, made by `make sweep SWEEP='main labels more ablation'`.
 #
 # | | |
 # |---|---|
