@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mstl.system.errors import InputError
 
 ROLES = ("reference", "rival", "ours")
-MASKS = ("segmentation",)
+MASKS, CLASSES = ("segmentation",), ("classification",)
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,11 @@ METHODS: dict[str, Entry] = {
         Entry("m3sda", "M3SDA", "M3SDA", "#7a5c00", "8"),
         Entry("mfsan", "MFSAN", "MFSAN", "#e8743b", "p"),
         Entry("dctn", "DCTN", "DCTN", "#5c3317", "d"),
+        Entry("dan", "DAN", "DAN", "#b8860b", "h", problems=CLASSES),
+        Entry("jan", "JAN", "JAN", "#cd6600", "1", problems=CLASSES),
+        Entry("jan_a", "JANA", "JAN-A", "#8b4513", "2", module="mstl.methods.jan", problems=CLASSES),
+        Entry("san", "SAN", "SAN", "#c1440e", "3", problems=CLASSES),
+        Entry("pada", "PADA", "PADA", "#ff8c69", "4", problems=CLASSES),
         Entry("consistency", "Consistency", "model consistency", "#d4b25e", "H"),
         Entry("mstl", "MSTL", "MSTL", "#56B4E9", "X", "ours"),
         Entry("mstl_plus", "MSTLPlus", "MSTL-plus", "#0072B2", "*", "ours"),

@@ -96,11 +96,17 @@ class ImageDiscriminator(nn.Module):
         return self.image(self.local(features).mean(dim=(-2, -1)))
 
 
-def domain_loss(source_logits: Tensor, target_logits: Tensor, weights: Tensor | None = None) -> Tensor:
+def domain_loss(
+    source_logits: Tensor,
+    target_logits: Tensor,
+    weights: Tensor | None = None,
+    target_weight: Tensor | float = 1.0,
+) -> Tensor:
     """Binary cross-entropy of a domain discriminator, both domains weighing the same.
 
     .. math::
-        L_D = ½[\\mathrm{mean}\\,w\\,\\mathrm{BCE}(D(f_s), 1) + \\mathrm{mean}\\,\\mathrm{BCE}(D(f_t), 0)]
+        L_D = ½[\\mathrm{mean}\\,w\\,\\mathrm{BCE}(D(f_s), 1)
+        + w_t\\,\\mathrm{mean}\\,\\mathrm{BCE}(D(f_t), 0)]
 
     ln 2 where D knows nothing. Unequal numbers of source and target logits are fine; computed in float32 at
     least.
@@ -108,6 +114,7 @@ def domain_loss(source_logits: Tensor, target_logits: Tensor, weights: Tensor | 
     Args:
         source_logits, target_logits: two tensors of logits of any shape.
         weights: w of every source logit, of the same shape, such as :func:`importance_weights`; 1 by default.
+        target_weight: :math:`w_t`, one number.
 
     Returns:
         0-d.
@@ -126,7 +133,7 @@ def domain_loss(source_logits: Tensor, target_logits: Tensor, weights: Tensor | 
         )
     return 0.5 * (
         F.binary_cross_entropy_with_logits(source, torch.ones_like(source), weights)
-        + F.binary_cross_entropy_with_logits(target, torch.zeros_like(target))
+        + target_weight * F.binary_cross_entropy_with_logits(target, torch.zeros_like(target))
     )
 
 
