@@ -12,7 +12,7 @@ from mstl.measures import jmmd2, mean_bandwidths
 from mstl.methods.jan import identity, through
 from mstl.methods.pada import adversarial_weights, class_shares
 from mstl.methods.san import class_weights, selective_losses
-from mstl.nn import domain_loss
+from mstl.nn import domain_loss, importance_weights, ramp
 from mstl.nn.outputs import entropy
 from mstl.problems import Classification
 
@@ -108,6 +108,30 @@ def test_pada_weights_and_losses():
     for form in ("official", "tllib"):
         found = domain_loss(S.sum(1), T.sum(1), *adversarial_weights(of_image, form))
         agree(found, "pada", f"adversarial_{form}")
+
+
+TOWARDS = vec(3, 0.4, 0.8, 0)  # D(f) = sigmoid(sum f), D_0(f) = sigmoid(TOWARDS f + 0.1)
+
+
+def test_iwan_weights_and_losses():
+    weights = importance_weights(S.sum(1), epsilon=0.0)
+    agree(weights, "iwan", "weights_exact")
+    s, t = (x.requires_grad_() for x in (S @ TOWARDS + 0.1, T @ TOWARDS + 0.1))
+    found = domain_loss(s, t, weights)
+    agree(found, "iwan", "weighted_loss_D0")
+    agree(torch.cat(torch.autograd.grad(found, (s, t))), "iwan", "weighted_loss_D0_grad_logits")
+    agree(domain_loss(s, t, importance_weights(S.sum(1))), "iwan", "weighted_loss_D0_tllib")
+    agree(entropy(det(6, 4, 2, 2)[..., None, None]).mean(), "iwan", "entropy_exact")
+
+
+def test_iwan_ramps():
+    def ramps(steps, of, gain, scale=1.0):
+        found = [scale * ramp(min(1, i / of), gain) for i in steps]
+        return torch.tensor(found, dtype=torch.float64)
+
+    agree(ramps((0, 1, 1000, 5000, 10_000, 20_000), 10_000, 1, 0.1), "iwan", "lambda")
+    agree(ramps((0, 1, 1000, 5000, 10_000, 20_000), 10_000, 1, 0.01), "iwan", "lambda_entropy")
+    agree(ramps((0, 1, 1000, 2500, 5000, 10_000), 5000, 10), "iwan", "lambda_san_caffe")
 
 
 S2, T2 = det(6, 4, 1, 2).softmax(1), det(6, 4, 2, 2).softmax(1)

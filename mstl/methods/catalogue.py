@@ -77,6 +77,7 @@ METHODS: dict[str, Entry] = {
         Entry("jan_a", "JANA", "JAN-A", "#8b4513", "2", module="mstl.methods.jan", problems=CLASSES),
         Entry("san", "SAN", "SAN", "#c1440e", "3", problems=CLASSES),
         Entry("pada", "PADA", "PADA", "#ff8c69", "4", problems=CLASSES),
+        Entry("iwan", "IWAN", "IWAN", "#a0522d", "|", problems=CLASSES),
         Entry("consistency", "Consistency", "model consistency", "#d4b25e", "H"),
         Entry("mstl", "MSTL", "MSTL", "#56B4E9", "X", "ours"),
         Entry("mstl_plus", "MSTLPlus", "MSTL-plus", "#0072B2", "*", "ours"),
