@@ -15,6 +15,7 @@ import torch
 from mstl.data.augment import Augment
 from mstl.data.domain import Domain
 from mstl.data.task import Task
+from mstl.methods import METHODS
 from mstl.problems import Classification
 
 # pytest --trust FOLDER; a server of the tests' own; no other network
@@ -23,6 +24,10 @@ pytest_plugins = ("trust_report", "local_https", "offline")
 # A busy machine is no reason to fail: time is measured in benchmarks/.
 hypothesis.settings.register_profile("mstl", deadline=None)
 hypothesis.settings.load_profile("mstl")
+
+
+# What can be trained for masks, most of it for classes, too; tests/test_problems.py is of those.
+OF_MASKS = tuple(name for name, entry in METHODS.items() if "segmentation" in entry.problems)
 
 
 def blobs(name: str, n: int, size: tuple[int, int], seed: int) -> Domain:

@@ -23,7 +23,7 @@ from small import gradients, total
 from torch import nn
 
 from mstl.data.batches import Batch, TargetBatch
-from mstl.methods import METHODS, build, dctn, mdan
+from mstl.methods import build, dctn, mdan
 from mstl.methods.adversary import largest, weighted_reversal
 from mstl.methods.mdan import worst_case_weights
 from mstl.nn import (
@@ -241,7 +241,7 @@ def check_behaviour(name):
 
 def test_these_are_all_the_adversarial_methods():
     found = set()
-    for name in METHODS:
+    for name in OF_MASKS:
         for labelled in (True, False):
             with suppress(InputError):  # some methods need labels
                 if build(name, 2, labelled, "depth=2", width=4).discriminator_parameters():

@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import blobs, toy_task
+from conftest import OF_MASKS, blobs, toy_task
 
 from mstl.data.batches import Batches
 from mstl.data.task import Task
-from mstl.methods import METHODS
 from mstl.problems import Segmentation
 from mstl.run.config import TrainConfig
 from mstl.run.evaluate import predict_domain
@@ -70,7 +69,7 @@ NUMBERS = dict(zip(EDGES, ((4, 1), (3,), (2,), (1, 3), (4,), (3,), (1,), (2,)), 
         (edge, sources, name)
         for edge, numbers in NUMBERS.items()
         for sources in numbers
-        for name in METHODS
+        for name in OF_MASKS
         if not (edge == "no target label" and name == "target_only")
     ],
 )

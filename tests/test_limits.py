@@ -11,10 +11,10 @@ from math import comb, log
 
 import pytest
 import torch
+from conftest import OF_MASKS
 from rearranged import asked, assert_same, drawn, made, rearranged, slopes, weights
 from small import reordered
 
-from mstl.methods import METHODS
 from mstl.nn import Layers
 
 IMAGES = torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
@@ -197,7 +197,7 @@ def test_what_has_no_source_ignores_all_sources(name, sources):
 
 UNIONS = [("mstl", "fusion=union"), ("mstl_plus", "fusion=union with_labels=true")]
 VARIANTS = [
-    *((name, "") for name in METHODS),
+    *((name, "") for name in OF_MASKS),
     ("mstl", "fusion=gated attention=spatial"),
     ("mstl", "fusion=cross attention=channel discriminator=image"),
     ("mstl", "fusion=mean discriminator_reads=attended"),

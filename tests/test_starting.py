@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import toy_classes, toy_task
+from conftest import OF_MASKS, toy_classes, toy_task
 from torch import nn
 
-from mstl import methods
 from mstl.data.domain import Domain
 from mstl.data.recipes.own import task_of
 from mstl.nn import Encoder, Predictor
@@ -106,7 +105,7 @@ def test_a_fresh_head_predicts_the_share_it_expects(norm, share):
     assert found == pytest.approx(share, abs=0.1 if share > 0.1 else 0.02)
 
 
-@pytest.mark.parametrize("method", methods.METHODS)
+@pytest.mark.parametrize("method", OF_MASKS)
 def test_every_head_of_masks_begins_at_the_share_of_the_training_masks(method):
     """A network of source j alone begins at source j's share, one of the target alone at the target's."""
     task = toy_task(labels=2)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import toy_task
+from conftest import OF_MASKS, toy_task
 
 import mstl.run.train as training
 from mstl.__main__ import main
@@ -40,7 +40,7 @@ def weights(folder):
     return {**state["method"], **{f"averaged {k}": v for k, v in state["averaged"].items()}}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OF_MASKS)
 def test_a_run_leaves_everything_that_the_results_need(toy, tmp_path, method):
     folder = train(config(tmp_path, method=method, steps=6))
     assert folder == tmp_path / "runs" / "studio" / "parts" / f"{method}+steps=6" / "labels-4" / "seed-0"
@@ -54,7 +54,7 @@ def test_a_run_leaves_everything_that_the_results_need(toy, tmp_path, method):
     assert steps == [5, 6]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OF_MASKS)
 def test_every_method_learns_the_blobs(tmp_path, method):
     fast = {"learning_rate": 0.01, "ema": 0.9, "steps": 60}
     trainer = Trainer(config(tmp_path, method=method, **fast), toy_task(labels=8))
@@ -260,7 +260,7 @@ def test_mean_teacher_adds_a_consistency_loss_that_grows(tmp_path):
 
 @pytest.mark.parametrize("labels", [0, 4])
 def test_no_method_but_the_oracle_sees_masks_of_unlabelled_images(tmp_path, labels):
-    for name in METHODS:
+    for name in OF_MASKS:
         if name == "target_only" and labels == 0:
             continue
         trainer = Trainer(config(tmp_path, method=name, labels=labels), toy_task(labels=labels))
