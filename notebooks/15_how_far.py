@@ -173,8 +173,9 @@ plt.show()
 # %% [markdown]
 # Without labels the union has **no defence**: a head that says car in the background is believed, since noisy-or believes
 # whoever is sure. Noise does it, and so does a source with inverted masks; one pot, which averages, loses less to noise. A
-# shifted source even helps: what it adds lies on the car more often than beside it. Four labelled images of the target are
-# the cure, because they teach the union as a whole, liars included.
+# shifted source even helps: what it adds lies on the car more often than beside it. Four labelled images of the target, which
+# teach the union as a whole, liars included, cure one network with heads. Sub-networks they cure by half at most: each has an
+# encoder of its own that can fit four images, and goes on believing its source elsewhere. Two to three seeds with labels so far.
 #
 # ## A source less
 #

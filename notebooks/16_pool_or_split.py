@@ -49,8 +49,8 @@ windows: str = "../results/grid"  # tables of sources that show parts
 #    the line *these heads on one network*. In the same time one network makes more steps.
 # 4. **Do the collections differ in style, from each other and from the target?** Then a head has seen one style only. Take sub-networks
 #    against an adversary, or give the sources' images the target's colours; one of the two was enough ({doc}`15_how_far`).
-# 5. **Do you trust every source?** The union believes whoever is sure, and has no defence without labels. Label four images of
-#    the target: then it has one.
+# 5. **Do you trust every source?** The union believes whoever is sure, and has no defence without labels. If you do not, label
+#    four images of the target and take one network with heads: there a lying source cost about a point.
 # 6. **Dozens of labelled images of the target?** Train on these alone first: it is what everything else has to beat. The
 #    last line says what sources still added to 32 of them.
 #
