@@ -32,7 +32,8 @@ import matplotlib.pyplot as plt
 from IPython.display import Markdown
 
 from mstl import TrainConfig
-from mstl.report import gpu, plots
+from mstl.report import plots
+from mstl.report.grid import gpu
 
 plots.style()
 

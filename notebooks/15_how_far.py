@@ -225,7 +225,7 @@ text.for_readers(literal[["change", "data", "recipe", "labels", "difference", "l
 # Vessels of the retina and cracks in roads share thin dark curves and nothing else. Target: 40 retinal images (Staal and
 # others, 2004). Sources: 28 retinal images of children (Fraz and others, 2012) and 118 photographs of roads (Shi and others,
 # 2016), all labelled whole; so this is neither of the two readings. Tiles of 48×72 pixels at full resolution
-# (`python -m mstl tiles`), no image in two splits, `labels` counts tiles (`make sweep SWEEP=thin DATA_DIR_FOLDER=tiles`).
+# (`python -m mstl tiles`), no image in two splits, `labels` counts tiles (`make sweep SWEEP=thin DATA_DIR_FOLDER=path/to/tiles`).
 
 # %%
 for name in results.available(thin):
