@@ -42,12 +42,12 @@ plots.style()
 # %% tags=["parameters"] nbmake={"mock": {}}
 folder: str = "../results/masks"  # tables of the sweep
 thin: str = "../results/thin"  # tables of vessels and cracks
-data: str = "carparts"  # of which curves and matrices are drawn
+photographs: str = "carparts"  # of which curves and matrices are drawn
 
 # %%
-cars, curves = (comparison.load(folder, data, table) for table in ("cars", "curves"))
+cars, curves = (comparison.load(folder, photographs, table) for table in ("cars", "curves"))
 every, spent = (comparison.everything(folder, table) for table in ("cars", "runs"))
-print(f"{len(spent)} runs on {' and '.join(sorted(spent['data'].unique()))}; curves are of {data}")
+print(f"{len(spent)} runs on {' and '.join(sorted(spent['data'].unique()))}; curves are of {photographs}")
 
 # %% [markdown]
 # ## How many labels?
@@ -92,7 +92,7 @@ Markdown(text.difference_lines(comparison.against_best(budgeted, best_control), 
 # ({eq}`eq-pooled-balance`).
 
 # %% mystnb={"figure": {"name": "fig-far-parts", "caption": "Score without target labels against the number J of sources, which divide the same car, with 95 % bootstrap bands over seeds and cars. From `make sweep SWEEP=masks`."}, "image": {"alt": "Line chart of the score over the number of sources, a line with its own marker and band for each method."}}
-runs_of_all = results.load(folder, data, "cars")
+runs_of_all = results.load(folder, photographs, "cars")
 numbers = ("source_combine+steps=820", "multi_head+steps=820", "mstl_plus")
 figure, ax = plt.subplots(figsize=(7.5, 3.4))
 draw.interval_curves(comparison.source_numbers(runs_of_all, "masks", 0, numbers), "sources", ax, "sources J")
@@ -185,7 +185,7 @@ plt.show()
 from mstl.report.local import diagnosis
 from mstl.report.local import figures as local
 
-swept = diagnosis.swept(folder, data, "cars")
+swept = diagnosis.swept(folder, photographs, "cars")
 local.removal_matrix(diagnosis.removal(swept, "masks", "mstl_plus", 0))
 plt.show()
 
