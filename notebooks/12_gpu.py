@@ -32,7 +32,8 @@ import matplotlib.pyplot as plt
 from IPython.display import Markdown
 
 from mstl import TrainConfig
-from mstl.report import gpu, plots
+from mstl.report import plots
+from mstl.report.grid import gpu
 
 plots.style()
 
@@ -86,7 +87,7 @@ gpu.gains(tables) if "speed" in tables else None
 
 # %% [markdown]
 # As long as a run waits for its launches, others can use the GPU: a sweep of small runs should share one. These two tables are of the first start (commit 475dc81), on a machine whose processor launched
-# slowly; on another one with the same GPU a step at the profile `full` was 60 ms where it had been 102, and sharing gained nothing more (below).
+# slowly. On another one with the same GPU, and on sources that label parts, a step of MSTL-plus at the profile `full` took 51 to 60 ms where it had taken 102, and sharing gained next to nothing (below).
 
 # %%
 gpu.sharing(tables) if "speed" in tables else None
@@ -117,10 +118,10 @@ gpu.in_float16(tables) if "t4" in tables else None
 gpu.at_equal_time(tables, folder)
 
 # %% [markdown]
-# * Where one network has to learn from sources that contradict, training longer makes it **worse**: it learns the contradiction. That is what was seen on two cores at 48×72
-#   ({doc}`14_labelled_parts`), and it is much stronger here, where the network is wide enough to learn it by heart.
-# * Heads that are joined by their union hold, with a shared network as with sub-networks. But sub-networks, which see one source each, lose with many steps what they gained with few; one shared encoder
-#   with a head a source loses less. With four labels and few steps it is the other way round.
+# * Where one network has to learn from sources that contradict, training longer makes it **worse**: it learns the contradiction. On two cores at 48×72
+#   that was seen on rendered cars and not on photographs ({doc}`15_how_far`); here it is, with one seed after 90 seconds.
+# * Heads that are joined by their union hold, with a shared network as with sub-networks. But on that one seed sub-networks, which see one source each, lose eight points to one shared
+#   encoder with a head for each source. With four labels and few steps they are ahead of it.
 
 # %% [markdown]
 # ## Summary
@@ -128,7 +129,7 @@ gpu.at_equal_time(tables, folder)
 # * Losses, predictions, half precision and waiting were tested on a GPU for every method, resumption for three of them.
 # * At the sizes of this book a GPU waits for Python; graphs, stacking and sharing are the levers, in this order.
 # * MSTL-plus at the profile `full` fits a T4's memory several times over.
-# * At 128×192 what page 14 found holds: pooling sources that contradict fails, and more so the longer it is trained.
+# * At 128×192 what page 14 found holds: pooling sources that contradict fails, and on one seed more so the longer it is trained.
 #
 # ## Exercises
 #

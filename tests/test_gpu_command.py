@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mstl.report import gpu as gpu_report
+from mstl.report.grid import gpu as gpu_report
 
 ROOT = Path(__file__).resolve().parents[1]
 

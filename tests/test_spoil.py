@@ -46,6 +46,8 @@ def test_shuffled_masks_are_those_of_other_images_each_once(seed):
     taken = bad.labels.tolist()
     assert sorted(taken) == list(range(8)) and all(i != j for i, j in enumerate(taken))
     assert torch.equal(bad.masks, like.masks[taken]) and bad.images is like.images
+    with pytest.raises(InputError, match="needs two images"):
+        shuffled(like.select([0]), seed)
 
 
 @pytest.mark.parametrize("name", EXTRA)

@@ -67,7 +67,12 @@ def shuffled(like: Domain, seed: int) -> Domain:
     """The images of ``like``, each with mask and class of another of its images, as after a wrong sort.
 
     The images are put into a random circle, and each takes what belongs to the next.
+
+    Raises:
+        InputError: there is no other image.
     """
+    if len(like) < 2:
+        raise InputError(f"extra: shuffled needs two images; source {like.name!r} has {len(like)}")
     circle = torch.randperm(len(like), generator=torch.Generator().manual_seed(seed))
     following = torch.empty_like(circle)
     following[circle] = circle.roll(-1)

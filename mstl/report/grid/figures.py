@@ -45,7 +45,7 @@ def score_dots(table: pd.DataFrame) -> Figure:
     panels = list(table.groupby(columns, sort=True))
     best = scores_of(table).groupby(table["method"]).mean()
     methods = sorted(best.index, key=lambda m: (family(m) == "oracle", best[m]))
-    height = 1.1 + 0.27 * len(methods)
+    height = 1.3 + 0.27 * len(methods)
     figure, axes = plt.subplots(
         1, len(panels), figsize=(max(6.5, 2.2 + 2.6 * len(panels)), height), sharey=True, squeeze=False
     )
@@ -58,7 +58,7 @@ def score_dots(table: pd.DataFrame) -> Figure:
             else:
                 absent = {"color": "#999999", "fontsize": 8, "ha": "center", "va": "center"}
                 ax.text(0.5, y, NOT_RUN, transform=ax.get_yaxis_transform(), **absent)
-        ax.set_title(name_of(dict(zip(columns, key, strict=True))))
+        ax.set_title(name_of(dict(zip(columns, key, strict=True))).replace(", ", "\n"))
         ax.set_xlabel(f"{title(rows)} (%)")
         low, high = rows["low"].min(), rows["high"].max()
         ax.set_xlim(low - 0.06 * (high - low), high + 0.28 * (high - low))
