@@ -18,13 +18,14 @@ EXECUTED = Path("_build/notebooks")
 def tasks_of(data: str, shown: Job | None = None, timeout: int = 21600) -> list[Task]:
     """One task a notebook of ``_toc.yml``; its key: cells, parameters, the package, the tables it may read.
 
+    Those that train something come first: begun last, one of them would hold up all that follows.
     A page that draws from tables says where they lie by its parameter ``folder``; where that folder holds
     tables of ``data`` and the page has such a parameter, it shows those.
     ``shown`` is a finished run whose executed notebook is the page of that notebook.
     """
     package = [path.read_bytes() for path in sorted(provenance.PACKAGE.rglob("*.py"))]
     code = plan.digest(*map(plan.digest, package), files_fingerprint("studio", None))
-    tasks = []
+    training, tasks = [], []
     for source in (Path(f"{name}.py") for name in book.chapters(Path("_toc.yml"))):
         if source.parent != NOTEBOOKS:
             continue
@@ -42,8 +43,9 @@ def tasks_of(data: str, shown: Job | None = None, timeout: int = 21600) -> list[
             read = [plan.digest(Path(shown.target).read_bytes())]
         key = plan.digest(pair.cells(source), parameters, code, read)
         job = Job(page, str(target), None, str(source), parameters)
-        tasks.append(Task(str(EXECUTED / data / plan.TASKS / page), key, (job,), timeout))
-    return tasks
+        task = Task(str(EXECUTED / data / plan.TASKS / page), key, (job,), timeout)
+        (training if "steps" in declared else tasks).append(task)
+    return training + tasks
 
 
 def tables(folder: Path) -> list[Path]:
