@@ -23,9 +23,12 @@ def total(losses: dict[str, Tensor]) -> Tensor:
 
 
 def gradients(module: nn.Module, loss: Tensor) -> list[Tensor]:
-    """Gradient of every parameter; zeros where the loss does not depend on it."""
-    values = torch.autograd.grad(loss, list(module.parameters()), allow_unused=True, retain_graph=True)
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(module.parameters(), values, strict=True)]
+    """Gradient of every parameter; zeros where the loss does not depend on it, and of what stands still."""
+    free = [p for p in module.parameters() if p.requires_grad]
+    found = dict(
+        zip(free, torch.autograd.grad(loss, free, allow_unused=True, retain_graph=True), strict=True)
+    )
+    return [torch.zeros_like(p) if found.get(p) is None else found[p] for p in module.parameters()]
 
 
 def close(left: list[Tensor], right: list[Tensor], atol: float = 1e-6) -> bool:

@@ -19,6 +19,7 @@ from contextlib import suppress
 
 import pytest
 import torch
+from conftest import OF_MASKS
 from small import gradients, total
 from torch import nn
 

@@ -78,6 +78,7 @@ def test_names_that_readers_have_seen_stay():
         "own_sources": 2,
         "extra": "harmful",
         "without": "front, left side",
+        "keep": "",
         "base_method": "mstl_plus",
         "overrides": "attention=both discriminator_reads=attended",
         "mean_teacher": 10,

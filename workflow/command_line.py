@@ -16,7 +16,7 @@ from pathlib import Path
 import sweep_file
 from mstl.system.errors import InputError
 
-WHOLE = ("overrides", "without")  # texts in which commas or spaces have a meaning of their own
+WHOLE = ("overrides", "without", "keep")  # texts in which commas or spaces have a meaning of their own
 
 
 @dataclass

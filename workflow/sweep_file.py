@@ -211,7 +211,7 @@ def _product(entries: dict[str, Any]) -> Iterator[dict]:
     """Every combination of values of entries that may be lists."""
     axes = {}
     for name, value in entries.items():
-        empty = "" if name in ("extra", "without", "overrides") else None
+        empty = "" if name in ("extra", "without", "keep", "overrides") else None
         axes[name] = [empty if v is None else v for v in _listed(value)]
         if not axes[name]:
             raise InputError(f"{name} is an empty list; name at least one value or leave it out")

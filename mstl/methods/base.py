@@ -189,7 +189,7 @@ class Method(nn.Module, ABC):
         losses = self.losses(batch, progress)
         aligning = [losses.pop(name) for name in self.aligns]
         extractors = (module for module in self.modules() if isinstance(module, ENCODERS))
-        weights = dict.fromkeys(p for extractor in extractors for p in extractor.parameters())
+        weights = dict.fromkeys(p for e in extractors for p in e.parameters() if p.requires_grad)
         ratio = gradient_ratio(_sum(aligning), _sum(losses.values()), weights)
         accuracies = [a.accuracy for a in self._adversaries if a.accuracy is not None]
         accuracy = {"discriminator_accuracy": torch.stack(accuracies).mean()} if accuracies else {}

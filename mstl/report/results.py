@@ -313,6 +313,7 @@ def name_columns(recipe: str, method: str) -> dict[str, Any]:
         "own_sources": setting.sources,
         "extra": ", ".join(setting.extra),
         "without": ", ".join(setting.without),
+        "keep": ", ".join(setting.keep),
         "base_method": variant.method,
         "overrides": variant.override_text,
         "mean_teacher": variant.mean_teacher,

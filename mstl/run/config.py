@@ -121,7 +121,18 @@ OPTIMISERS = ("adamw", "adam", "sgd", "adadelta")
 SCHEDULES = ("cosine", "inverse", "constant")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 DEVICES = ("auto", "cpu", "cuda")
-TEXTS = ("data", "recipe", "extra", "without", "method", "profile", "overrides", "precision", "device")
+TEXTS = (
+    "data",
+    "recipe",
+    "extra",
+    "without",
+    "keep",
+    "method",
+    "profile",
+    "overrides",
+    "precision",
+    "device",
+)
 CHOICES = {
     "profile": PROFILES,
     "precision": PRECISIONS,
@@ -152,12 +163,15 @@ class TrainConfig:
         data: of masks studio, carparts, carvana or folder; of classes studio-styles (cars by
             body style), digits, amazon, surf or classes (your folders).
         recipe: how sources and target are made: parts, parts-plain, masks, masks-styled, masks-overlap,
-            masks-mixed, views, views-styled, chimeras, own (your folders) or own-masks (your folders, sources
-            labelling a part each); where data come as domains, to-<target> or <source>-to-<target>.
+            masks-mixed, views, views-styled, whole-styled, chimeras, own (your folders) or own-masks (your
+            folders, sources labelling a part each); where data come as domains, to-<target> or
+            <source>-to-<target>. Of classes with partial- before it: the target keeps half of them; with
+            partial4- four.
         sources: number J of sources; 0 is the recipe's own.
         extra: sources to add: "useless" (noise), "harmful" (inverted masks), "shifted" (masks moved) or
             "shuffled" (masks of other images), or several.
         without: names of sources to leave out, separated by commas: "front,left side".
+        keep: names of the classes that the target keeps, separated by commas; by default the recipe decides.
         method: one of ``mstl.methods.METHODS``.
         labels: labelled target images.
         seed: of the splits, the initial weights and the batches.
@@ -178,6 +192,7 @@ class TrainConfig:
     sources: int = 0
     extra: str = ""
     without: str = ""
+    keep: str = ""
     method: str = "mstl"
     labels: int = 8
     seed: int = 0
@@ -285,6 +300,7 @@ class TrainConfig:
             data_dir=self.data_dir,
             extra=self.extra,
             without=self.named_setting.without,
+            keep=self.named_setting.keep,
         )
 
     @property
@@ -307,8 +323,11 @@ class TrainConfig:
     @property
     def named_setting(self) -> Setting:
         """The recipe and what was changed about it."""
-        without = tuple(name.strip() for name in self.without.split(",") if name.strip())
-        return Setting(self.recipe, self.sources, tuple(self.extra.split()), without)
+        without, keep = (
+            tuple(name.strip() for name in names.split(",") if name.strip())
+            for names in (self.without, self.keep)
+        )
+        return Setting(self.recipe, self.sources, tuple(self.extra.split()), without, keep)
 
     @property
     def named_variant(self) -> Variant:

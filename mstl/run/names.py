@@ -1,7 +1,7 @@
 """Names of runs, in tables and as folders: ``parts-2+harmful~front`` and ``mstl+strength=0.1+steps=900``.
 
-`Setting` and `Variant` alone know what ``+``, ``~`` and ``=`` mean in them. Both are written by ``str`` and
-read back by ``parse``; nobody else takes a name apart.
+`Setting` and `Variant` alone know what ``+``, ``~``, ``@`` and ``=`` mean in them. Both are written by
+``str`` and read back by ``parse``; nobody else takes a name apart.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from mstl.system.errors import InputError
 # A plus sign begins a change only before ``name=``: that of ``weight=1e+3`` is part of a value.
 CHANGE = re.compile(r"\+(?=[A-Za-z_]\w*=)")
 SETTING = re.compile(
-    r"(?P<recipe>[^+~]+?)(?:-(?P<sources>[1-9][0-9]*))?(?P<extra>(?:\+[^+~]+)*)(?P<without>(?:~[^+~]+)*)"
+    r"(?P<recipe>[^+~@]+?)(?:-(?P<sources>[1-9][0-9]*))?"
+    r"(?P<extra>(?:\+[^+~@]+)*)(?P<without>(?:~[^+~@]+)*)(?P<keep>(?:@[^+~@]+)*)"
 )
-ESCAPED = re.compile(r"[%+~/\\]")  # in the name of a source, which is that of the user's own folder
+FORM = "recipe[-J][+extra...][~without...][@keep...]"
+ESCAPED = re.compile(r"[%+~@/\\]")  # in the name of a source or class, which is that of the user's own folder
 
 
 @dataclass(frozen=True)
@@ -30,18 +32,21 @@ class Setting:
         sources: number J of sources; 0 is the recipe's own.
         extra: sources added.
         without: names of the sources left out.
+        keep: names of the classes that the target keeps; none leaves that to the recipe.
     """
 
     recipe: str
     sources: int = 0
     extra: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """``recipe[-J][+extra...][~without...]``."""
+        """The name, as `FORM` says."""
         number = f"-{self.sources}" if self.sources else ""
         added = "".join(f"+{name}" for name in self.extra)
-        return self.recipe + number + added + "".join(f"~{_escaped(name)}" for name in self.without)
+        fewer = "".join(f"~{_escaped(name)}" for name in self.without)
+        return self.recipe + number + added + fewer + "".join(f"@{_escaped(name)}" for name in self.keep)
 
     @staticmethod
     @cache
@@ -53,9 +58,10 @@ class Setting:
         """
         found = SETTING.fullmatch(text)
         if not found:
-            raise InputError(f"{text!r} names no setting; expected recipe[-J][+extra...][~without...]")
-        extra, without = (tuple(re.split(r"[+~]", found[part])[1:]) for part in ("extra", "without"))
-        return Setting(found["recipe"], int(found["sources"] or 0), extra, tuple(map(unquote, without)))
+            raise InputError(f"{text!r} names no setting; expected {FORM}")
+        extra, *named = (re.split(r"[+~@]", found[part])[1:] for part in ("extra", "without", "keep"))
+        without, keep = (tuple(map(unquote, names)) for names in named)
+        return Setting(found["recipe"], int(found["sources"] or 0), tuple(extra), without, keep)
 
     @property
     def plain(self) -> bool:

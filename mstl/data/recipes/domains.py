@@ -14,6 +14,7 @@ from mstl.data.chance import chance, shuffled
 from mstl.data.collections import COLLECTIONS, Parts
 from mstl.data.domain import Domain
 from mstl.data.recipes.leaks import check_apart
+from mstl.data.recipes.partial import kept, plain, rows_of
 from mstl.data.recipes.spoil import left_out
 from mstl.data.splits import TEST_SHARE, VALIDATION_SHARE, image_names
 from mstl.data.task import Task
@@ -34,8 +35,11 @@ def collected_task(
     data_dir: str | Path | None = None,
     cache_dir: str | Path | None = None,
     without: tuple[str, ...] = (),
+    keep: tuple[str, ...] = (),
 ) -> Task:
     """A task of a collection of domains: recipe ``to-<target>``, or ``<source>-to-<target>``.
+
+    With ``partial-`` before it, or ``keep``, the target keeps some of the classes (`kept`).
 
     Sources are the training parts of all other domains, in order, of `digits` those at hand; of
     ``<source>-to-<target>`` that one.
@@ -49,13 +53,14 @@ def collected_task(
         data_dir: the folder of the domains.
         cache_dir: as in `load`.
         without: sources to leave out.
+        keep: classes that the target keeps, as of `kept`.
 
     Raises:
-        InputError: no such recipe or domain, or as `class_task`.
+        InputError: no such recipe or domain, or as `kept` or `class_task`.
     """
     collection, place = COLLECTIONS[data], Path(data_dir) if data_dir else None
     known = collection.names(place)
-    found = RECIPE.fullmatch(recipe)
+    found = RECIPE.fullmatch(plain(recipe))
     if not found:
         raise InputError(
             f"recipe {recipe!r} does not exist for data {data!r}; choose to-<target> or <source>-to-<target> "
@@ -81,6 +86,9 @@ def collected_task(
     tested = read(target)
     if collection.own:
         check_apart(tuple(made.values()), tested.train)
+    of = tested.train if tested.test is None else tested.train.join(tested.test, target)
+    classes = kept(of, recipe, keep, seed)
+    tested = Parts(*(part and part.select(np.flatnonzero(rows_of(part, classes))) for part in tested))
     return class_task(
         made,
         tested,

@@ -23,6 +23,7 @@ from mstl.data.recipes.coverage import check_labelled, note_coverage
 from mstl.data.recipes.domains import check_known, check_labels, collected_task
 from mstl.data.recipes.leaks import check_groups
 from mstl.data.recipes.own import own_domains
+from mstl.data.recipes.partial import kept, plain, rows_of
 from mstl.data.recipes.partition import divisible, grown, partition
 from mstl.data.recipes.spoil import left_out, spoiled
 from mstl.data.recipes.styles import STYLES
@@ -220,6 +221,19 @@ def _views(request: Request, styled: bool) -> tuple[tuple[Domain, ...], Domain, 
     return _in_styles(sources, styled), whole, target
 
 
+def _whole(request: Request) -> tuple[tuple[Domain, ...], Domain, np.ndarray]:
+    """Whole images of other cars, labelled as the target is, each source in its own style."""
+    whole = request.load()
+    usable = [np.ones(len(whole), bool)] * (1 + request.sources)
+    target, *rows = deal_cars(whole.groups, usable, request.seed, _kinds(whole))
+    names = [f"style {j + 1}" for j in range(request.sources)]
+    for name, shown in zip(names, rows, strict=True):
+        if not len(shown):
+            raise _too_few(whole, request.sources, name)
+    sources = [whole.select(shown, name) for name, shown in zip(names, rows, strict=True)]
+    return _in_styles(sources, styled=True), whole, target
+
+
 def _chimeras(request: Request) -> tuple[tuple[Domain, ...], Domain, np.ndarray]:
     whole, styles = request.load(), problem_of(request.data) == "classification"
     sources = tuple(
@@ -296,6 +310,11 @@ RECIPES: dict[str, Recipe] = {
     "views-styled": Recipe(
         "as views, each source in its own style", _ANY, lambda request: _views(request, styled=True)
     ),
+    "whole-styled": Recipe(
+        "sources: whole images of other cars, labelled as the target is, each source in its own style",
+        _ANY,
+        _whole,
+    ),
     "chimeras": Recipe(
         "objects that carry a true front, cabin or rear on a foreign body; target: whole cars",
         dict.fromkeys(("studio", "studio-styles"), (3, 1, 2)),
@@ -325,6 +344,7 @@ def local_task(
     cache_dir: str | Path | None = None,
     extra: str = "",
     without: str | Sequence[str] = (),
+    keep: str | Sequence[str] = (),
 ) -> Task:
     """J labelled sources and a target with ``labels`` labelled images, every split by car.
 
@@ -335,7 +355,8 @@ def local_task(
 
     Args:
         data: ``studio``, ``studio-styles``, ``carparts``, ``carvana``, ``folder``, or a key of `COLLECTIONS`.
-        recipe: a key of `RECIPES`; of `COLLECTIONS` ``to-<target>`` or ``<source>-to-<target>``.
+        recipe: a key of `RECIPES`; of `COLLECTIONS` ``to-<target>`` or ``<source>-to-<target>``. With
+            ``partial-`` before it the target keeps half of the classes, with ``partial4-`` four.
         sources: J; 0 is the recipe's own.
         labels: labelled target images, 0 to all training images.
         seed: of split and windows.
@@ -345,23 +366,28 @@ def local_task(
         extra: sources to add, of ``useless`` (noise), ``harmful`` (inverted masks, or classes shifted by
             one), ``shifted`` (masks moved) and ``shuffled`` (masks of other images), separated by spaces.
         without: the recipe's sources to leave out, one name or several.
+        keep: names of the classes that the target keeps, one or several; by default the recipe decides.
 
     Raises:
         InputError: unknown data or recipe, J the recipe does not give, too few cars, more labels than
             training images, a source whose masks are all empty, a class that no source knows, labels but
-            fewer than classes, or as `load`.
+            fewer than classes, a target that keeps none of its classes or all, or as `load`.
     """
     check_data(data)
     if data in COLLECTIONS:
         if extra:
             raise InputError(f"extra={extra!r}: sources are added to recipes of images with masks alone")
         names = (without,) if isinstance(without, str) and without else tuple(without)
-        return collected_task(data, recipe, sources, labels, seed, size, data_dir, cache_dir, names)
-    if recipe not in RECIPES:
-        raise InputError(f"unknown recipe {recipe!r}; choose from {', '.join(RECIPES)}")
-    number = RECIPES[recipe].number(recipe, data, sources)
+        keep = (keep,) if isinstance(keep, str) and keep else tuple(keep)
+        return collected_task(data, recipe, sources, labels, seed, size, data_dir, cache_dir, names, keep)
+    if plain(recipe) not in RECIPES:
+        raise InputError(f"unknown recipe {plain(recipe)!r}; choose from {', '.join(RECIPES)}")
+    base = RECIPES[plain(recipe)]
+    number = base.number(plain(recipe), data, sources)
     request = Request(data, number, seed, check_working_size(size), data_dir, cache_dir)
-    made, whole, rows = RECIPES[recipe].make(request)
+    made, whole, rows = base.make(request)
+    classes = kept(whole, recipe, keep, seed)
+    rows = rows[rows_of(whole, classes)[rows]]
     made, problem = left_out(made, without), Segmentation()
     check_labelled(made)
     if recipe in ("own", "own-masks"):
