@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import toy_task
+from conftest import OF_MASKS, toy_task
 from PIL import Image
 
 from mstl.data.augment import to_float
 from mstl.methods import METHODS, build, find
+from mstl.problems import Classification, Segmentation
 from mstl.report.local.diagnose import diagnose
 from mstl.report.results import collect, collect_compact
 from mstl.run import precision
@@ -51,9 +52,10 @@ def test_a_parameter_of_train_that_cannot_be_meant_is_named_before_anything_begi
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_hyper_parameter_that_cannot_be_meant_is_named(method):
+    problem = Segmentation() if method in OF_MASKS else Classification(("a", "b"))
     for field in fields(find(method).Hyperparameters):
         for bad in ("None", "[1]", "nan", "inf", "9" * 30, "1" * 5000, "-2"):
-            refused(field.name, build, method, 3, True, f"{field.name}={bad}")
+            refused(field.name, build, method, 3, True, f"{field.name}={bad}", problem)
 
 
 def test_a_hyper_parameter_is_checked_before_the_data_is_read(tmp_path):
