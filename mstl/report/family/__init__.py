@@ -1,0 +1,1 @@
+"""The family of transfer methods: toys that show what they align, and what became of the bars."""
