@@ -84,14 +84,14 @@ def outlier_shares(cars: pd.DataFrame, pair: str, classes: int) -> pd.DataFrame:
         classes: how many there are.
 
     Returns:
-        Rows of `mstl.report.grid.comparison.summarise`, and ``outliers``.
+        Rows of `mstl.report.grid.comparison.summarise`, with ``recipe`` the pair, ``setting`` and ``outliers``.
     """
     shares = {recipe: _outliers(recipe, pair, classes) for recipe in cars["recipe"].unique()}
     rows = cars[cars["recipe"].map(shares).notna().astype(bool)]
     if rows.empty:
-        return pd.DataFrame(columns=["outliers", "method"])
+        return pd.DataFrame(columns=["outliers", "setting", "method"])
     table = comparison.summarise(rows)
-    return table.assign(outliers=table["recipe"].map(shares), recipe=pair)
+    return table.assign(outliers=table["recipe"].map(shares), setting=table["recipe"], recipe=pair)
 
 
 def _outliers(recipe: str, pair: str, classes: int) -> float | None:
