@@ -254,7 +254,15 @@ pd.Series({name: f"{100 * score:.1f}" for name, score in scores.items()}, name="
 
 # %%
 available = results.available(folder)
-every, spent = (comparison.everything(folder, table) for table in ("cars", "runs"))
+from mstl.run.names import Variant
+
+
+def brief(table):
+    """Without the variants that were trained for far longer than MSTL-plus; those are on the next page."""
+    return table[table["method"].map(lambda name: (Variant.parse(name).steps or 0) <= 1000)]
+
+
+every, spent = (brief(comparison.everything(folder, table)) for table in ("cars", "runs"))
 Markdown("\n\n".join(text.describe(comparison.load(folder, name, "runs")) for name in available))
 
 # %% mystnb={"figure": {"name": "fig-labelled-none", "caption": "No target label: mean score on test cars with the 95 % bootstrap interval over seeds and cars. Open markers were trained for another number of steps, so that they take the time of MSTL-plus. From `make sweep SWEEP=masks`."}, "image": {"alt": "Dot-and-interval charts, one for each data set; methods as rows, sorted by score."}}
@@ -333,7 +341,9 @@ Markdown(text.ablation_lines(changes))
 
 # %%
 for name in available:
-    cars, runs = (comparison.unchanged(comparison.load(folder, name, table)) for table in ("cars", "runs"))
+    cars, runs = (
+        comparison.unchanged(brief(comparison.load(folder, name, table))) for table in ("cars", "runs")
+    )
     for setting in comparison.main_settings(cars):
         display(Markdown("**{}/{}, {} labels**".format(name, *setting)))
         display(comparison.setting_table(cars, runs, *setting))
