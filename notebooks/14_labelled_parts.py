@@ -253,8 +253,9 @@ pd.Series({name: f"{100 * score:.1f}" for name, score in scores.items()}, name="
 # The rows above are one seed of five networks. The sweep has every method, tuned alike, on seeds that nobody had looked at.
 
 # %%
-available = results.available(folder)
 from mstl.run.names import Variant
+
+available = results.available(folder)
 
 
 def brief(table):

@@ -49,8 +49,8 @@ windows: str = "../results/grid"  # tables of sources that show parts
 #    the line *these heads on one network*. In the same time one network makes more steps. Where four sources divide the object,
 #    sub-networks are ahead ({doc}`15_how_far`).
 # 4. **Do the collections differ in style, from each other and from the target?** Then a head has seen one style only. Train
-#    against an adversary, and take *sub-networks*: on photographs they are ahead of one network with heads, whatever time that
-#    gets. Giving the sources' images the target's colours did as well on rendered cars and nothing on photographs
+#    against an adversary, and take *sub-networks*: on photographs they are ahead of one network with heads that gets as much time,
+#    and just so of the best one. Giving the sources' images the target's colours did as well on rendered cars and nothing on photographs
 #    ({doc}`15_how_far`).
 # 5. **Do you trust every source?** The union believes whoever is sure, and has no defence without labels. If you do not, label
 #    four images of the target and take one network with heads: there a lying source cost about a point ({doc}`15_how_far`).
