@@ -119,9 +119,9 @@ gpu.at_equal_time(tables, folder)
 
 # %% [markdown]
 # * Where one network has to learn from sources that contradict, training longer makes it **worse**: it learns the contradiction. On two cores at 48×72
-#   that was seen on rendered cars and not on photographs ({doc}`15_how_far`); here it is, with one seed after 90 seconds.
+#   it takes ten times the steps on photographs (two seeds), and fewer on rendered cars ({doc}`15_how_far`); here it is seen with one seed after 90 seconds.
 # * Heads that are joined by their union hold, with a shared network as with sub-networks. But on that one seed sub-networks, which see one source each, lose eight points to one shared
-#   encoder with a head for each source. With four labels and few steps they are ahead of it.
+#   encoder with a head for each source; at 48×72 it is that one which loses. With four labels and few steps they are ahead of it.
 
 # %% [markdown]
 # ## Summary

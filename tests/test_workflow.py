@@ -343,6 +343,16 @@ def test_a_page_is_executed_anew_when_a_table_that_it_reads_changes(page, tmp_pa
     assert task.jobs[0].parameters.get("data", "studio") == "studio"
 
 
+def test_pages_that_train_are_begun_first(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    names = [task.jobs[0].name for task in pages.tasks_of("studio")]
+    trains = ["steps" in pair.defaults(ROOT / f"notebooks/{name}.py") for name in names]
+    assert any(trains) and trains == sorted(trains, reverse=True)
+    for kind in (True, False):
+        of_kind = [name for name, does in zip(names, trains, strict=True) if does == kind]
+        assert of_kind == sorted(of_kind)
+
+
 @pytest.mark.trust(
     "faults",
     "One failing run stops no other; it is listed with its log, and only it is repeated.",
