@@ -78,4 +78,4 @@ text.for_readers(rule)
 # * **Parts that overlap, or miss something.** The union can be no more than what the sources label together. What none of them
 #   labels, the target's own labels have to teach.
 #
-# **Next:** {doc}`../book/howto/own-data`
+# **Next:** {doc}`17_partial`

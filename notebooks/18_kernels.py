@@ -235,3 +235,5 @@ text.for_readers(bars.drop(columns=["labels"]))
 # Both sides have to be made by the same function. Labels are corners of the simplex and predictions are not: the discrepancy could then
 # be lowered by being sure, whatever of.
 # ```
+#
+# **Next:** {doc}`../book/howto/own-data`
