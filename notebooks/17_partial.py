@@ -113,10 +113,10 @@ plt.show()
 
 # %%
 STRENGTH = {
-    "dann": "strength=1 updates=0",
-    "san": "strength=1",
-    "pada": "strength=1",
-    "iwan": "strength=0.02",
+    "dann": "strength=0.1 updates=0",
+    "san": "strength=0.1",
+    "pada": "strength=0.3",
+    "iwan": "strength=0.005",
 }
 METHODS = ("source_combine", *STRENGTH)
 moments = sorted({0, *np.linspace(0, steps, 26).round().astype(int).tolist()})
