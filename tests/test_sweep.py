@@ -111,7 +111,7 @@ def test_a_bad_file_is_one_line_that_names_file_and_block(tmp_path, text, messag
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ("methods: [mstl, dan]", "method 'dan' is unknown; choose from"),
+        ("methods: [mstl, dane]", "method 'dane' is unknown; choose from"),
         ("methods: [{method: dann, overrides: strenght=1}]", "'strenght=1' is not name=value"),
         ("methods: [{method: dann, overrides: strength=much}]", "strength=much is not of type float"),
         ("recipe: part, methods: dann", "unknown recipe 'part'"),
@@ -147,9 +147,21 @@ def test_filters_refuse_what_the_sweep_does_not_have(tmp_path):
         ({"method": ["mstl"]}, r"METHOD mstl: not in sweep some, which has dann, dann\+steps=9"),
     ):
         with pytest.raises(InputError, match=message):
-            sweep_file.select(sweep, wanted)
+            sweep_file.check_selection([sweep], wanted)
     with pytest.raises(InputError, match=r"SWEEP 'none': .* does not exist; choose from"):
         sweep_file.find("none")
+
+
+def test_a_filter_may_name_what_only_one_of_several_sweeps_has(tmp_path):
+    first, second = (
+        read(tmp_path, f"blocks: [{{data: studio, recipe: {recipe}, seeds: 0, methods: {method}}}]")
+        for recipe, method in (("parts", "dann"), ("masks", "mstl"))
+    )
+    for wanted in ({"recipe": ["masks"]}, {"method": ["mstl"]}, {"recipe": ["masks"], "method": ["mstl"]}):
+        sweep_file.check_selection([first, second], wanted)
+        assert [len(sweep_file.select(sweep, wanted)) for sweep in (first, second)] == [0, 1]
+    with pytest.raises(InputError, match="METHOD san: not in sweeps some and some, which have dann, mstl"):
+        sweep_file.check_selection([first, second], {"method": ["san"]})
 
 
 def test_parameters_given_replace_those_of_the_default_comparison():

@@ -49,9 +49,11 @@ def main() -> int:
         if target not in ("reproduce", "runs", "book", "sweep"):
             raise InputError(f"{target!r} is unknown; choose from reproduce, runs, book, sweep")
         options = command_line.parse(words)
-        groups = [
-            (sweeps, tasks_of(target, options, sweeps)) for sweeps in by_folder(chosen(target, options))
-        ]
+        sweeps = chosen(target, options)
+        wanted = options.axes if target == "sweep" else {}
+        note_left_out(sweeps)
+        sweep_file.check_selection(sweeps, wanted)
+        groups = [(own, tasks_of(options, own, wanted)) for own in by_folder(sweeps)]
         tasks = [task for _, own in groups for task in own]
         if options.dry_run or not tasks:
             print(overview(tasks))
@@ -90,14 +92,19 @@ def by_folder(sweeps: list[Sweep]) -> list[list[Sweep]]:
     return list(groups.values())
 
 
-def tasks_of(target: str, options: Options, sweeps: list[Sweep]) -> list[Task]:
-    """What there is to train, in one folder of runs; sweeps may share runs."""
-    runs: dict[str | None, dict] = {}
+def note_left_out(sweeps: list[Sweep]) -> None:
+    """Say which runs have no data."""
     for sweep in sweeps:
         for data, count in sweep.skipped.items():
             folder = f"DATA_DIR_{data.upper()}"
             print(f"{sweep.path.stem}: {count} runs on {data} are left out; name its folder with {folder}")
-        configs = sweep_file.select(sweep, options.axes if target == "sweep" else {})
+
+
+def tasks_of(options: Options, sweeps: list[Sweep], wanted: dict[str, list]) -> list[Task]:
+    """What there is to train, in one folder of runs; sweeps may share runs."""
+    runs: dict[str | None, dict] = {}
+    for sweep in sweeps:
+        configs = sweep_file.select(sweep, wanted)
         runs.setdefault(sweep.notebook, {}).update({config.folder: config for config in configs})
     tasks: list[Task] = []
     for notebook, configs in runs.items():

@@ -131,21 +131,35 @@ def read(
 
 
 def select(sweep: Sweep, wanted: Mapping[str, Sequence]) -> list[TrainConfig]:
-    """The runs with some values of some parameters; a method is named alone or as the whole variant.
+    """The runs with some values of some parameters; a method is named alone or as the whole variant."""
+    return [
+        c
+        for c in sweep.configs
+        if all(_called(c, name) & set(map(str, values)) for name, values in wanted.items())
+    ]
+
+
+def check_selection(sweeps: Sequence[Sweep], wanted: Mapping[str, Sequence]) -> None:
+    """Refuse what none of the sweeps has; a folder of sweeps is one comparison, whose files differ.
 
     Raises:
-        InputError: a value that the sweep does not have.
+        InputError: a value of a parameter that no run has.
     """
-    configs = sweep.configs
     for name, values in wanted.items():
-        called = {c: {str(getattr(c, name)), c.variant if name == "method" else ""} for c in sweep.configs}
-        known = set().union(*called.values()) - {""}
+        known = set().union(*(_called(c, name) for sweep in sweeps for c in sweep.configs))
         absent = ", ".join(str(value) for value in values if known and str(value) not in known)
         if absent:
             has = ", ".join(sorted(known, key=lambda value: (len(value), value)))
-            raise InputError(f"{name.upper()} {absent}: not in sweep {sweep.path.stem}, which has {has}")
-        configs = [c for c in configs if called[c] & set(map(str, values))]
-    return configs
+            stems = " and ".join(sweep.path.stem for sweep in sweeps)
+            raise InputError(
+                f"{name.upper()} {absent}: not in sweep{'s' * (len(sweeps) > 1)} {stems}, which "
+                f"{'has' if len(sweeps) == 1 else 'have'} {has}"
+            )
+
+
+def _called(config: TrainConfig, name: str) -> set[str]:
+    """What the value of a parameter is called."""
+    return {str(getattr(config, name))} | ({config.variant} if name == "method" else set())
 
 
 def check(sweep: Sweep) -> None:
