@@ -251,7 +251,7 @@ text.for_readers(bars.drop(columns=["recipe", "labels"]))
 # %% [markdown]
 # ## How much is too much?
 #
-# The same pair of domains, and a target that keeps ten classes, then eight, six, five, four, two.
+# The same pair of domains, and a target that keeps ten classes, then eight, five, two.
 
 # %% mystnb={"figure": {"name": "fig-partial-share", "caption": "Accuracy over the share of the source's classes that the target lacks, with 95 % intervals over seeds and items. MNIST to USPS. From `make sweep SWEEP=family`."}, "image": {"alt": "Five lines with bands over an axis from 0 to 80 percent."}}
 growing = family_bars.outlier_shares(every[every["data"] == "digits"], "mnist2000-to-usps1800", 10)

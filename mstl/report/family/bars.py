@@ -84,7 +84,7 @@ def outlier_shares(cars: pd.DataFrame, pair: str, classes: int) -> pd.DataFrame:
         classes: how many there are.
 
     Returns:
-        Rows of `mstl.report.grid.comparison.summarise`, with ``recipe`` the pair, ``setting`` and ``outliers``.
+        Rows of `mstl.report.grid.comparison.summarise`, ``recipe`` the pair, and ``setting``, ``outliers``.
     """
     shares = {recipe: _outliers(recipe, pair, classes) for recipe in cars["recipe"].unique()}
     rows = cars[cars["recipe"].map(shares).notna().astype(bool)]
