@@ -226,7 +226,7 @@ plt.show()
 # two other seeds, three values for each method.
 
 # %%
-every, spent = (comparison.everything(folder, table) for table in ("cars", "runs"))
+every, spent = (family_bars.load(folder, table) for table in ("cars", "runs"))
 Markdown(
     "\n\n".join(text.describe(comparison.load(folder, name, "runs")) for name in results.available(folder))
 )

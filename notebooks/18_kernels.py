@@ -187,7 +187,7 @@ pd.DataFrame(
 # as histograms. One network each, equal steps, weights chosen among three on validation items of two other seeds.
 
 # %%
-every, spent = (comparison.everything(folder, table) for table in ("cars", "runs"))
+every, spent = (family_bars.load(folder, table) for table in ("cars", "runs"))
 whole = family_bars.whole_pairs(every)
 whole = whole[whole["method"].map(comparison.family).isin(["source_combine", "dann", "dan", "jan", "jan_a"])]
 Markdown(

@@ -45,6 +45,18 @@ def spent(cars):
     return cars[keys].drop_duplicates().assign(seconds=1.0)
 
 
+def test_a_number_of_steps_that_all_share_is_no_part_of_a_name():
+    cars = table({f"{name}+steps=300": level for name, level in LEVELS.items()}, ["partial-a-to-b"])
+    plain = table(LEVELS, ["partial-a-to-b"])
+    pd.testing.assert_frame_equal(bars.alike(cars), plain)
+    pd.testing.assert_frame_equal(bars.alike(plain), plain)
+    longer = table({"source_combine": 0.5, "san+steps=300": 0.6, "san+steps=900": 0.7}, ["partial-a-to-b"])
+    pd.testing.assert_frame_equal(bars.alike(longer), longer)
+    # Nor does it keep a bar from being judged.
+    named, judged = (bars.partial_bars(rows, spent(rows)) for rows in (cars, plain))
+    pd.testing.assert_series_equal(named["difference"], judged["difference"])
+
+
 def test_partial_bars_judge_every_dann_and_hold_the_others_against_its_best():
     cars = table(LEVELS, ["partial-a-to-b", "partial-b-to-a", "partial2-a-to-b", "a-to-b"])
     found = bars.partial_bars(cars, spent(cars)).set_index("claim")

@@ -3,8 +3,9 @@
     make sweep SWEEP=tuning DATA_DIR_CARPARTS=path/to/photographs
     python tools/tuned.py
 
-Prints each method's values with their mean validation Dice in percent, the best one starred. Another folder
-of results may be named, and each number of labels has its own list then: `tools/tuned.py masks-tuning`.
+Prints each method's values with their mean validation score in percent, the best one starred. Another folder
+of results may be named, `tools/tuned.py masks-tuning`; each data set, number of labels and kind of target
+(all classes, or some) has its own list then.
 """
 
 from __future__ import annotations
@@ -32,12 +33,18 @@ def main(name: str = POOLED) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     table = pd.concat(runs)
-    parts = {"": table} if name == POOLED else {f"{n} labels": r for n, r in table.groupby("labels")}
+    parts = {"": table} if name == POOLED else dict(iter(table.groupby(_places(table))))
     for title, rows in parts.items():
         print(title, end="\n" * bool(title))
         for row in tuned(rows).itertuples():
             print(f"{row.method:<18}{row.value:<34}{100 * row.validation:6.1f}{' *' if row.best else ''}")
     return 0
+
+
+def _places(table: pd.DataFrame) -> pd.Series:
+    """What has a list of its own."""
+    partial = table["recipe"].str.startswith("partial").map({True: ", partial target", False: ""})
+    return table["data"] + partial + ", " + table["labels"].astype(str) + " labels"
 
 
 if __name__ == "__main__":

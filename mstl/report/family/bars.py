@@ -4,18 +4,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pandas as pd
 
 from mstl.report.grid import comparison
 from mstl.report.grid.comparison import COMBINE, best_rival, choose, family
 from mstl.report.grid.judging import COLUMNS, SEEDS, judged, missing, place
-from mstl.run.names import Setting
+from mstl.run.names import Setting, Variant
 
 PARTIAL = ("san", "pada", "iwan")
 JOINT = ("dan", "jan")
 HALF = re.compile(r"partial-(?P<pair>.+)")
 POOLED = "partial-…"
+
+
+def load(folder: str, name: str) -> pd.DataFrame:
+    """`comparison.everything`, by `alike`."""
+    return alike(comparison.everything(folder, name))
+
+
+def alike(table: pd.DataFrame) -> pd.DataFrame:
+    """Variants called without their number of steps, where all runs of a data set have the same.
+
+    A number of steps in a name says that this variant had another budget than its neighbours; here none had.
+    """
+    parts = []
+    for _, rows in table.groupby("data", sort=False):
+        variants = {name: Variant.parse(name) for name in rows["method"].unique()}
+        if len({variant.steps for variant in variants.values()}) == 1:
+            names = {name: str(replace(variant, steps=None)) for name, variant in variants.items()}
+            rows = rows.assign(method=rows["method"].map(names))
+        parts.append(rows)
+    return pd.concat(parts, ignore_index=True) if parts else table
 
 
 def whole_pairs(cars: pd.DataFrame) -> pd.DataFrame:
@@ -46,7 +67,7 @@ def partial_bars(cars: pd.DataFrame, runs: pd.DataFrame, seeds: int = SEEDS) -> 
     for data, scores in cars.groupby("data", sort=True):
         spent = runs[runs["data"] == data]
         for variant in sorted(v for v in scores["method"].unique() if family(v) == "dann"):
-            row = _judged(scores, spent, COMBINE, variant, 0, seeds)
+            row = _judged(scores, spent, best(scores, COMBINE), variant, 0, seeds)
             rows.append(row | _head("F1", "DANN does harm", "> 0, interval above 0", data))
         for name in PARTIAL:
             row = _judged(scores, spent, best(scores, name), best(scores, "dann"), 5, seeds)
@@ -64,7 +85,7 @@ def joint_bars(cars: pd.DataFrame, runs: pd.DataFrame, seeds: int = SEEDS) -> pd
     for data, recipe in cars[["data", "recipe"]].drop_duplicates().sort_values(["data", "recipe"]).to_numpy():
         scores, spent = (choose(table, recipe, 0, data=data) for table in (cars, runs))
         for name in JOINT:
-            row = _judged(scores, spent, best(scores, name), COMBINE, 0, seeds)
+            row = _judged(scores, spent, best(scores, name), best(scores, COMBINE), 0, seeds)
             head = _head("F3", f"{name.upper()} over source only", "> 0, interval above 0", data)
             rows.append(row | head | place(data, recipe, 0))
     return pd.DataFrame(rows, columns=COLUMNS).astype({"labels": "Int64"})
