@@ -63,7 +63,7 @@ PROFILES: dict[str, Profile] = {
         ema=0.97,
         checkpoint_every=300,
     ),
-    "quick": Profile(size=(64, 96), steps=300, width=16, learning_rate=4e-3, ema=0.98),
+    "quick": Profile(size=(64, 96), steps=250, width=16, learning_rate=4e-3, ema=0.98),
     "full": Profile(
         size=(128, 192),
         steps=6000,
