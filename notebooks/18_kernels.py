@@ -37,11 +37,9 @@ import pandas as pd
 from IPython.display import Markdown
 
 from mstl.report import plots, results, widgets
-from mstl.report.family import bars as family_bars
-from mstl.report.family import joint
-from mstl.report.grid import comparison
-from mstl.report.grid import figures as draw
-from mstl.report.grid import text as text
+from mstl.report.family import bars, figures, joint
+from mstl.report.grid import comparison, text
+from mstl.report.grid.figures import score_dots
 
 plots.style()
 
@@ -65,25 +63,7 @@ folder: str = "../results/family"  # tables of the sweep
 # outputs, and the wrong one for each.
 
 # %% mystnb={"figure": {"name": "fig-kernels-blind", "caption": "Left: a source and two targets that have the same marginals. Right: what DAN and JAN minimise, against the target's correlation; mean and range over draws, in units of the largest mean. The dotted line is the source's correlation."}, "image": {"alt": "Two scatter plots of clouds along diagonals, and a plot with a flat line and a falling line that is lowest at 0.9."}}
-RHO = 0.9
-rhos = np.linspace(-0.95, 0.95, 9)
-distances = joint.over_correlations(rhos, RHO, points, draws)
-figure, axes = plt.subplots(1, 3, figsize=(9.5, 3))
-for ax, rho in zip(axes, (-0.9, 0.9), strict=False):
-    for name, cloud, paint in (
-        ("source", joint.correlated(points, RHO, 0), plots.PALETTE[0]),
-        ("target", joint.correlated(points, rho, 1), plots.PALETTE[1]),
-    ):
-        ax.plot(*cloud.T, ".", ms=4, color=paint, alpha=0.7, label=name)
-    ax.set(title=f"target: ρ = {rho}", xlabel="feature z", ylabel="output y", xlim=(-4, 4), ylim=(-4, 4))
-axes[0].legend(loc="lower left", fontsize=8)
-largest = max(float(found.mean(0).max()) for found in distances.values())
-for (name, found), paint in zip(distances.items(), ("#b8860b", "#cd6600"), strict=True):
-    axes[2].plot(rhos, found.mean(0) / largest, "o-", color=paint, label=name, ms=4)
-    axes[2].fill_between(rhos, found.min(0) / largest, found.max(0) / largest, color=paint, alpha=0.15, lw=0)
-axes[2].axvline(RHO, color=plots.GREY, ls=":")
-axes[2].set(xlabel="correlation in the target", title="distance")
-axes[2].legend()
+figures.blind(points, draws)
 plt.show()
 
 # %% [markdown]
@@ -100,37 +80,16 @@ plt.show()
 # Let each target point go down the gradient of its distance to the source, begin at $\rho = -0.9$, and move the slider:
 
 # %%
-source, target = joint.correlated(points, RHO, 0), joint.correlated(points, -RHO, 1)
-walks = {
-    name: joint.walk(source, target, distance, steps=steps) for name, distance in joint.DISTANCES.items()
-}
-moments = np.linspace(0, steps, len(walks["DAN"].points)).round().astype(int)
-
-
-def picture(moment):
-    figure, axes = plt.subplots(1, len(walks), figsize=(7.5, 3.4))
-    for ax, (name, walked) in zip(axes, walks.items(), strict=True):
-        ax.plot(*source.T, ".", ms=4, color=plots.PALETTE[0], alpha=0.5)
-        ax.plot(*walked.points[moment].T, ".", ms=5, color=plots.PALETTE[1])
-        value = walked.values[moments[moment]]
-        ax.set(
-            title=f"{name}: {value:.3f}", xlim=(-4, 4), ylim=(-4, 4), xlabel="feature z", ylabel="output y"
-        )
-    return figure
-
-
-widgets.frames([widgets.png(picture(i)) for i in range(len(moments))], [f"step {s}" for s in moments], "step")
+source, target = joint.correlated(points, 0.9, 0), joint.correlated(points, -0.9, 1)
+walks = {name: joint.walk(source, target, d, steps=steps) for name, d in joint.DISTANCES.items()}
 
 # %%
-inside = {name: np.abs(walked.points[-1]).max(1) < 4 for name, walked in walks.items()}
-Markdown(
-    "\n".join(
-        f"* {name}: {walked.values[0]:.3f} before, {walked.values[-1]:.3f} after; correlation of the target points that "
-        f"are still in the picture ({inside[name].sum()} of {points}): "
-        f"{np.corrcoef(walked.points[-1][inside[name]].T)[0, 1]:+.2f}"
-        for name, walked in walks.items()
-    )
-)
+moments = np.linspace(0, steps, len(walks["DAN"].points)).round().astype(int)
+pictures = [widgets.png(figures.clouds(source, walks, i, step)) for i, step in enumerate(moments)]
+widgets.frames(pictures, [f"step {step}" for step in moments], "step")
+
+# %%
+pd.DataFrame({name: joint.account(walked) for name, walked in walks.items()}).T.style.format(precision=3)
 
 # %% [markdown]
 # DAN is content where it began. JAN turns the cloud. A few points are lost on the way: a Gaussian kernel has no slope far out, and
@@ -143,29 +102,15 @@ Markdown(
 # All three are right on average. Minimised, they are not the same:
 
 # %% mystnb={"figure": {"name": "fig-kernels-estimators", "caption": "The same walk down three estimates of JAN's distance. Top: where the points end. Bottom: the estimate that was minimised (line) and the biased one at the end (dot)."}, "image": {"alt": "Three columns; the linear estimate falls far below zero while its points scatter."}}
-ESTIMATORS = ("biased", "unbiased", "linear")
-ends = {name: joint.walk(source, target, joint.joint, name, steps) for name in ESTIMATORS}
-figure, axes = plt.subplots(2, 3, figsize=(9.5, 5), height_ratios=(3, 2))
-for (above, below), (name, walked) in zip(axes.T, ends.items(), strict=True):
-    above.plot(*source.T, ".", ms=4, color=plots.PALETTE[0], alpha=0.5)
-    above.plot(*walked.points[-1].T, ".", ms=5, color=plots.PALETTE[1])
-    above.set(title=name, xlim=(-6, 6), ylim=(-6, 6))
-    below.plot(walked.values, color="#cd6600")
-    below.plot(steps, joint.joint(source, source.new_tensor(walked.points[-1])), "o", color="black", ms=5)
-    below.axhline(0, color=plots.GREY, lw=0.8)
-    below.set(xlabel="step")
+names = ("biased", "unbiased", "linear")
+ends = {name: joint.walk(source, target, joint.joint, name, steps) for name in names}
+figures.estimates(source, ends)
 plt.show()
 
 # %%
-pd.DataFrame(
-    {
-        name: {
-            "minimised": walked.values[-1],
-            "biased, of the same points": joint.joint(source, source.new_tensor(walked.points[-1])).item(),
-        }
-        for name, walked in ends.items()
-    }
-).T.style.format("{:.3f}")
+biased = {name: joint.joint(source, source.new_tensor(w.points[-1])).item() for name, w in ends.items()}
+minimised = {name: walked.values[-1] for name, walked in ends.items()}
+pd.DataFrame({"minimised": minimised, "biased, of the same points": biased}).style.format("{:.3f}")
 
 # %% [markdown]
 # An estimate that can be negative has no reason to stop at zero. The unbiased one can win a little by putting each target point on
@@ -187,15 +132,15 @@ pd.DataFrame(
 # as histograms. One network each, equal steps, weights chosen among three on validation items of two other seeds.
 
 # %%
-every, spent = (family_bars.load(folder, table) for table in ("cars", "runs"))
-whole = family_bars.whole_pairs(every)
+every, spent = (bars.load(folder, table) for table in ("cars", "runs"))
+whole = bars.whole_pairs(every)
 whole = whole[whole["method"].map(comparison.family).isin(["source_combine", "dann", "dan", "jan", "jan_a"])]
 Markdown(
     "\n\n".join(text.describe(comparison.load(folder, name, "runs")) for name in results.available(folder))
 )
 
 # %% mystnb={"figure": {"name": "fig-kernels-scores", "caption": "Accuracy where source and target have the same classes: mean with the 95 % bootstrap interval over seeds and items. From `make sweep SWEEP=family`."}, "image": {"alt": "Dot-and-interval charts, one for each pair of domains; methods as rows, sorted by score."}}
-draw.score_dots(comparison.summarise(whole))
+score_dots(comparison.summarise(whole))
 plt.show()
 
 # %% [markdown]
@@ -204,11 +149,11 @@ plt.show()
 # %%
 from mstl.report.grid.bars import bar_lines
 
-bars = family_bars.joint_bars(whole, spent)
-Markdown(bar_lines(bars))
+judged = bars.joint_bars(whole, spent)
+Markdown(bar_lines(judged))
 
 # %%
-text.for_readers(bars.drop(columns=["labels"]))
+text.for_readers(judged.drop(columns=["labels"]))
 
 # %% [markdown]
 # Beside them what skada-bench, a benchmark of others, reports for MNIST and USPS in its deep protocol, each with the best of its

@@ -45,14 +45,20 @@ def spent(cars):
     return cars[keys].drop_duplicates().assign(seconds=1.0)
 
 
-def test_a_number_of_steps_that_all_share_is_no_part_of_a_name():
+def test_what_all_variants_of_a_method_share_is_no_part_of_a_name():
     cars = table({f"{name}+steps=300": level for name, level in LEVELS.items()}, ["partial-a-to-b"])
     plain = table(LEVELS, ["partial-a-to-b"])
     pd.testing.assert_frame_equal(bars.alike(cars), plain)
     pd.testing.assert_frame_equal(bars.alike(plain), plain)
     longer = table({"source_combine": 0.5, "san+steps=300": 0.6, "san+steps=900": 0.7}, ["partial-a-to-b"])
     pd.testing.assert_frame_equal(bars.alike(longer), longer)
-    # Nor does it keep a bar from being judged.
+    weights = ["dann+strength=1+updates=0", "dann+strength=2+updates=0", "san+strength=3", "source_combine"]
+    short = ["dann+strength=1", "dann+strength=2", "san", "source_combine"]
+    assert list(bars.alike(table(dict.fromkeys(weights, 0.5), ["a-to-b"]))["method"].unique()) == short
+    # One weight here and another there: in each data set it is the method, tuned there.
+    both = pd.concat([table({f"san+strength={k}": 0.5}, ["a-to-b"], data=k) for k in "12"])
+    assert set(bars.alike(both)["method"]) == {"san"}
+    # Nor does a name keep a bar from being judged.
     named, judged = (bars.partial_bars(rows, spent(rows)) for rows in (cars, plain))
     pd.testing.assert_series_equal(named["difference"], judged["difference"])
 

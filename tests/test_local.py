@@ -367,6 +367,7 @@ def test_the_recipes_give_the_numbers_of_sources_that_are_promised():
         "masks-mixed": {data: tuple(j for j in numbers if j > 1) for data, numbers in masks.items()},
         "views": views,
         "views-styled": views,
+        "whole-styled": views,
         "chimeras": {"studio": (3, 1, 2), "studio-styles": (3, 1, 2)},
         "own": {"folder": ()},
         "own-masks": {"folder": ()},

@@ -25,18 +25,27 @@ def load(folder: str, name: str) -> pd.DataFrame:
 
 
 def alike(table: pd.DataFrame) -> pd.DataFrame:
-    """Variants called without their number of steps, where all runs of a data set have the same.
+    """Variants called by what tells them from others of their method in the same data set.
 
-    A number of steps in a name says that this variant had another budget than its neighbours; here none had.
+    Where all runs have the same steps of their own, or all of SAN the same strength, a name need not say it:
+    a number in a name says that its neighbours had another. The tables keep it in their columns.
     """
     parts = []
     for _, rows in table.groupby("data", sort=False):
-        variants = {name: Variant.parse(name) for name in rows["method"].unique()}
-        if len({variant.steps for variant in variants.values()}) == 1:
-            names = {name: str(replace(variant, steps=None)) for name, variant in variants.items()}
-            rows = rows.assign(method=rows["method"].map(names))
-        parts.append(rows)
+        parts.append(rows.assign(method=rows["method"].map(_short(rows["method"].unique()))))
     return pd.concat(parts, ignore_index=True) if parts else table
+
+
+def _short(names: Iterable[str]) -> dict[str, str]:
+    variants = {name: Variant.parse(name) for name in names}
+    same_steps = len({variant.steps for variant in variants.values()}) == 1
+    short = {}
+    for name, variant in variants.items():
+        own = [other for other in variants.values() if other.method == variant.method]
+        kept = tuple(pair for pair in variant.overrides if not all(pair in other.overrides for other in own))
+        steps = None if same_steps else variant.steps
+        short[name] = str(replace(variant, overrides=kept, steps=steps))
+    return short
 
 
 def whole_pairs(cars: pd.DataFrame) -> pd.DataFrame:

@@ -99,3 +99,15 @@ def walk(
         value.backward()
         optimiser.step()
     return Walk(np.stack(film), np.array(values))
+
+
+def account(walked: Walk, side: float = 4) -> dict[str, float]:
+    """What was minimised, before and after; how many points are within ``side``, and their correlation."""
+    end = walked.points[-1]
+    inside = np.abs(end).max(1) < side
+    return {
+        "before": walked.values[0],
+        "after": walked.values[-1],
+        "points in the picture": int(inside.sum()),
+        "their correlation": np.corrcoef(end[inside].T)[0, 1],
+    }
