@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
 from mstl.data.domain import Domain
+from mstl.methods.catalogue import described
 from mstl.report import plots
 from mstl.report.family import joint
 
 KEPT, MISSING = plots.PALETTE[0], "#aaaaaa"
-DISTANCES = {"DAN": "#b8860b", "JAN": "#cd6600"}
+COLOURS = {described(name).title: described(name).colour for name in ("dan", "jan")}
 SIDE = 4  # of the window of a cloud, in standard deviations
 
 
@@ -124,9 +125,9 @@ def blind(points: int, draws: int, rho: float = 0.9) -> Figure:
     distances = joint.over_correlations(rhos, rho, points, draws)
     largest = max(float(found.mean(0).max()) for found in distances.values())
     for name, found in distances.items():
-        axes[2].plot(rhos, found.mean(0) / largest, "o-", color=DISTANCES[name], label=name, ms=4)
+        axes[2].plot(rhos, found.mean(0) / largest, "o-", color=COLOURS[name], label=name, ms=4)
         low, high = found.min(0) / largest, found.max(0) / largest
-        axes[2].fill_between(rhos, low, high, color=DISTANCES[name], alpha=0.15, lw=0)
+        axes[2].fill_between(rhos, low, high, color=COLOURS[name], alpha=0.15, lw=0)
     axes[2].axvline(rho, color=plots.GREY, ls=":")
     axes[2].set(xlabel="correlation in the target", title="distance")
     axes[2].legend()
@@ -150,7 +151,7 @@ def estimates(source: torch.Tensor, walks: Mapping[str, joint.Walk]) -> Figure:
         above.plot(*source.T, ".", ms=4, color=plots.PALETTE[0], alpha=0.5)
         above.plot(*walked.points[-1].T, ".", ms=5, color=plots.PALETTE[1])
         above.set(title=name, xlim=(-6, 6), ylim=(-6, 6))
-        below.plot(walked.values, color=DISTANCES["JAN"])
+        below.plot(walked.values, color=COLOURS["JAN"])
         end = joint.joint(source, source.new_tensor(walked.points[-1]))
         below.plot(len(walked.values) - 1, end, "o", color="black", ms=5)
         below.axhline(0, color=plots.GREY, lw=0.8)
