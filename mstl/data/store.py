@@ -138,7 +138,7 @@ def decode(listing: Listing, size: Size) -> tuple[dict[str, Tensor], dict[str, l
 
     def fill(row: int) -> list[str]:
         record = listing.records[row]
-        picture = read_picture(record.image, size)
+        picture = read_picture(record.image, size, listing.cut)
         pixels["images"][row] = torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1)
         if listing.read_masks:
             mask, indices = listing.read_masks(record, picture.full)

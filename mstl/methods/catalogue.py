@@ -53,7 +53,7 @@ class Entry:
 
 
 # In the order of tables and legends: references from below, rivals, ours, and the reference from above.
-# References are grey and amber, rivals amber to brown, ours blue (palette of Okabe and Ito).
+# References are grey and amber, rivals amber to brown, fine-tuning green, ours blue (Okabe and Ito).
 METHODS: dict[str, Entry] = {
     entry.name: entry
     for entry in (
@@ -78,6 +78,12 @@ METHODS: dict[str, Entry] = {
         Entry("san", "SAN", "SAN", "#c1440e", "$S$", problems=CLASSES),
         Entry("pada", "PADA", "PADA", "#ff8c69", "$P$", problems=CLASSES),
         Entry("iwan", "IWAN", "IWAN", "#a0522d", "$I$", problems=CLASSES),
+        Entry("fine_tuning", "FineTuning", "L2", "#7fa37f", "2", needs_labels=True, problems=CLASSES),
+        Entry("l2_sp", "L2SP", "L2-SP", "#5b8c5a", "3", needs_labels=True, problems=CLASSES),
+        Entry("feature_map", "FeatureMap", "fea-map", "#3f7f5f", "4", needs_labels=True, problems=CLASSES),
+        Entry("delta", "DELTA", "DELTA", "#2e6e4e", "$D$", needs_labels=True, problems=CLASSES),
+        Entry("afa", "AFA", "AFA", "#0b5d3b", "$F$", needs_labels=True, problems=CLASSES),
+        Entry("amcf", "AMCF", "AMCF", "#009E73", "$C$", needs_labels=True, problems=CLASSES),
         Entry("consistency", "Consistency", "model consistency", "#d4b25e", "H"),
         Entry("mstl", "MSTL", "MSTL", "#56B4E9", "X", "ours"),
         Entry("mstl_plus", "MSTLPlus", "MSTL-plus", "#0072B2", "*", "ours"),

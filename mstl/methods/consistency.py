@@ -32,8 +32,8 @@ class Hyperparameters(adversary.Hyperparameters):
         super().__post_init__()
         if self.weight < 0:
             raise InputError(f"weight={self.weight} of the consistency must be ≥ 0")
-        if not 1 <= self.levels <= self.depth:
-            raise InputError(f"levels={self.levels} must lie in 1 … depth={self.depth}")
+        if not 1 <= self.levels <= (self.depth or 4):
+            raise InputError(f"levels={self.levels} must lie in 1 … depth={self.depth or 4}")
 
 
 class Consistency(base.Method):

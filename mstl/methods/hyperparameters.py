@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields
 
 from mstl.data.appearance import CHOICES
-from mstl.nn import SubNetworks
+from mstl.nn import SubNetworks, Weights
 from mstl.problems import Problem, Segmentation
 from mstl.system.errors import InputError
 
@@ -20,24 +20,30 @@ class Hyperparameters:
 
     Attributes:
         width: channels at full resolution; doubled at each of the ``depth`` levels.
-        depth: resolutions of the U-Net; the coarsest is 2^(depth-1) times smaller than the image.
+        depth: resolutions of the U-Net, 0 means 4; the coarsest is 2^(depth-1) times smaller than the image.
+            Of a network of timm's, for masks, how many levels are used; 0 means all.
         norm: ``group`` (default), ``batch``, ``domain`` (batch statistics for each domain) or ``none``. Batch
             statistics over concatenated domains collapsed runs (design notes), so they are not the default.
-        encoder: ``unet``, ``lenet`` (classes of small images), ``mlp`` (vectors) or a torchvision ResNet
-            (``resnet18``, ``resnet34``, ``resnet50``); ``auto`` is the one that fits the data.
-        pretrained: load torchvision's ImageNet weights into a ResNet encoder.
+        encoder: ``unet``, ``lenet`` (classes of small images), ``mlp`` (vectors) or any network of timm's
+            (``resnet18``, ``tf_efficientnet_lite0``); ``auto`` is that of the weights, else the one that fits.
+        weights: what the encoder starts from: ``none`` (random), ``imagenet``, or a folder
+            (`mstl.nn.weights.Weights`).
+        frozen: what of the encoder stands still: ``none``, ``all``, or a number of stages, from the finest.
         hidden: units of the layers of an MLP.
         appearance: colours of the source images: ``own``, of the ``target``, of one target ``image``, or
             ``mixed`` among sources (`mstl.data.batches.Batches`).
+        weights_dir: folder in which folders of weights lie; it is a parameter of the run, not an override.
     """
 
     width: int = 16
-    depth: int = 4
+    depth: int = 0
     norm: str = "group"
     encoder: str = "auto"
-    pretrained: bool = False
+    weights: str = "none"
+    frozen: str = "none"
     hidden: str = "1000-500-100"
     appearance: str = "own"
+    weights_dir: str = "."
 
     def __post_init__(self) -> None:
         one_of("appearance", self.appearance, CHOICES)
@@ -45,6 +51,15 @@ class Hyperparameters:
             raise InputError(
                 f"hidden={self.hidden} must be numbers of units, joined by hyphens: 1000-500-100"
             )
+
+    @property
+    def origin(self) -> Weights:
+        """What the encoder starts from."""
+        return Weights(self.weights, self.weights_dir)
+
+    def weights_fingerprint(self) -> str:
+        """Checksum of the files that a run starts from, ``""`` where they are part of the code."""
+        return self.origin.fingerprint()
 
     def networks(
         self,
@@ -67,7 +82,8 @@ class Hyperparameters:
             norm=self.norm,
             attention=attention,
             encoder=self.encoder,
-            weights="DEFAULT" if self.pretrained else None,
+            weights=self.origin,
+            frozen=self.frozen,
             stem=stem,
         )
 
@@ -86,7 +102,7 @@ def parse_overrides(text: str, options: type[Hyperparameters]) -> dict[str, obje
     Raises:
         InputError: unknown name, a value of another type or out of range, or no ``=``.
     """
-    known = {f.name: f.default for f in fields(options)}
+    known = {f.name: f.default for f in fields(options) if f.name != "weights_dir"}
     result: dict[str, object] = {}
     for item in text.split():
         key, equals, value = item.partition("=")

@@ -15,12 +15,13 @@ from mstl.nn.fusion import Fusion
 from mstl.nn.lenet import LeNet
 from mstl.nn.losses import positive_unlabelled_loss, segmentation_loss, soft_dice
 from mstl.nn.mlp import MLP
-from mstl.nn.resnet import ResNetEncoder
 from mstl.nn.reverse import ramp, reverse_gradient
 from mstl.nn.subnetworks import Representation, SubNetwork, SubNetworkOutput, SubNetworks, first
+from mstl.nn.timm_encoder import TimmEncoder
 from mstl.nn.unet import SOURCE, TARGET, Decoder, Encoder, Layers, Predictor, check_size
+from mstl.nn.weights import Weights, architecture_only
 
-ENCODERS = (Encoder, ResNetEncoder, LeNet, MLP, Pooled)
+ENCODERS = (Encoder, TimmEncoder, LeNet, MLP, Pooled)
 
 __all__ = [
     "ENCODERS",
@@ -40,10 +41,12 @@ __all__ = [
     "Pooled",
     "Predictor",
     "Representation",
-    "ResNetEncoder",
     "SubNetwork",
     "SubNetworkOutput",
     "SubNetworks",
+    "TimmEncoder",
+    "Weights",
+    "architecture_only",
     "check_size",
     "domain_accuracy",
     "domain_loss",

@@ -25,14 +25,21 @@ class Pooled(nn.Module):
         self.pool = pool
         self.channels = (encoder.channels[-1], *([width] if pool is not None else []))
         self.stride = encoder.stride
+        self.stage_modules = tuple(f"encoder.{name}" for name in encoder.stage_modules)
 
     def pooling(self) -> tuple[nn.Module | None, int]:
         """What is still to be done before a head reads the last map, and the channels that it then has."""
         return (None, self.channels[-1]) if self.pool is not None else self.encoder.pooling()
 
     def forward(self, images: Tensor, domain: int | None = None) -> tuple[Tensor, ...]:
-        coarsest = self.encoder(images, domain)[-1]
-        return (coarsest,) if self.pool is None else (coarsest, self.pool(coarsest))
+        return self.staged(images, domain)[1]
+
+    def staged(self, images: Tensor, domain: int | None = None) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Maps of the encoder's stages, fine to coarse, and what `forward` returns."""
+        maps = self.encoder(images, domain)
+        coarsest = maps[-1]
+        last = (coarsest,) if self.pool is None else (coarsest, self.pool(coarsest))
+        return maps[self.encoder.stages], last
 
 
 class Classifier(nn.Module):

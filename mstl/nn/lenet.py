@@ -27,6 +27,7 @@ class LeNet(nn.Module):
 
     channels = (CHANNELS[-1],)
     stride = 1
+    stage_modules, stages = ("layers",), slice(None)
 
     def __init__(self, in_channels: int = 3, norm: str = "none") -> None:
         super().__init__()

@@ -58,6 +58,7 @@ class MLP(nn.Module):
     """
 
     stride = 1
+    stages = slice(None)
 
     def __init__(self, inputs: int, hidden: tuple[int, ...] = (1000, 500, 100), norm: str = "none") -> None:
         super().__init__()
@@ -68,6 +69,7 @@ class MLP(nn.Module):
         self.linear = nn.ModuleList(
             [Words(inputs, hidden[0]), *(nn.Linear(n, m) for n, m in pairwise(hidden))]
         )
+        self.stage_modules = (f"norms.{len(hidden) - 1}",)
         self.norms = nn.ModuleList(normalisation(norm, m) for m in hidden)
         self.by_domain = norm == "domain"
 

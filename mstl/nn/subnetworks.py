@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from mstl.nn.attention import LocalAttention, transferable_weights
 from mstl.nn.encoders import choice, extractor, predictor
 from mstl.nn.unet import SOURCE, TARGET, Encoder
+from mstl.nn.weights import RANDOM, Weights
 from mstl.system.errors import InputError
 
 Maps = tuple[Tensor, ...]
@@ -64,7 +65,7 @@ class SubNetwork(nn.Module):
 
     Args:
         encoder: F_j, from images and domain to maps, with ``channels`` and ``stride`` (:class:`Encoder`,
-            :class:`ResNetEncoder`, :class:`Pooled`).
+            :class:`TimmEncoder`, :class:`Pooled`).
         attention: "both", "channel", "spatial", "none", or "transferable" (:func:`transferable_weights`).
         norm: normalisation of the decoder.
         classes: number of classes, 0 for a mask.
@@ -175,11 +176,11 @@ class SubNetworks(nn.ModuleList):
 
     Args:
         sources: J ≥ 1.
-        width, depth, norm: of the U-Net encoder and of every decoder; ``depth`` None is 4 levels for the
-            U-Net and 5 for a ResNet.
+        width, depth, norm: of the U-Net encoder and of every decoder; ``depth`` 0 is 4 levels for the
+            U-Net and all stages of a network of timm's.
         attention: of every :class:`SubNetwork`.
-        encoder: "unet", "lenet", "mlp", the name of a ResNet, or "auto" (:func:`mstl.nn.encoders.choice`).
-        weights: pre-trained weights of the ResNet, None or "DEFAULT".
+        encoder, frozen: as in :func:`mstl.nn.extractor`.
+        weights: what the encoders start from.
         hidden: units of the layers of an MLP.
         stem: levels of the U-Net encoder, from the finest, that all sub-networks share.
         shape: (channels, height, width) of an input.
@@ -196,11 +197,12 @@ class SubNetworks(nn.ModuleList):
         sources: int,
         *,
         width: int = 16,
-        depth: int | None = None,
+        depth: int = 0,
         norm: str = "group",
         attention: str = "both",
         encoder: str = "unet",
-        weights: str | None = None,
+        weights: Weights = RANDOM,
+        frozen: str = "none",
         hidden: tuple[int, ...] = (1000, 500, 100),
         stem: int = 0,
         shape: tuple[int, int, int] = (3, 0, 0),
@@ -213,8 +215,8 @@ class SubNetworks(nn.ModuleList):
             raise InputError(f"stem={stem} must be 0 to {depth or 4}, and needs the U-Net encoder")
 
         def member() -> SubNetwork:
-            options = {"width": width, "depth": depth, "norm": norm, "weights": weights, "hidden": hidden}
-            own = extractor(encoder, shape, classes, **options, pooled=pooled)
+            options = {"width": width, "depth": depth, "norm": norm, "hidden": hidden}
+            own = extractor(encoder, shape, classes, **options, weights=weights, frozen=frozen, pooled=pooled)
             return SubNetwork(own, attention, norm, classes)
 
         super().__init__(member() for _ in range(sources))

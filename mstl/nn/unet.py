@@ -137,6 +137,8 @@ class Encoder(nn.Module):
     Source: Ronneberger et al., "U-Net", MICCAI 2015, with padded convolutions and a normalisation.
     """
 
+    stages = slice(None)
+
     def __init__(self, width: int = 16, depth: int = 4, norm: str = "group", in_channels: int = 3) -> None:
         super().__init__()
         if width < 1 or depth < 1:
@@ -148,6 +150,7 @@ class Encoder(nn.Module):
             )
         self.channels = tuple(width * 2**level for level in range(depth))
         self.stride = 2 ** (depth - 1)
+        self.stage_modules = tuple(f"levels.{level}" for level in range(depth))
         self.levels = nn.ModuleList(
             double_convolution(inputs, outputs, norm)
             for inputs, outputs in pairwise((in_channels, *self.channels))

@@ -11,8 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mstl.nn.states import load_checkpoint
 from mstl.system.errors import InputError
 from mstl.system.files import replacing
+
+__all__ = ["check_finite", "fitting", "load_checkpoint", "not_finite", "save_checkpoint"]
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -21,23 +24,6 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
-
-
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint without ever unpickling code.
-
-    Raises:
-        InputError: the file is damaged, or holds more than tensors and plain values.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen kinds for a damaged or foreign file
-        raise InputError(
-            f"{path} is not a checkpoint of this package ({type(error).__name__}); delete it to train anew"
-        ) from error
-    if not isinstance(state, dict):
-        raise InputError(f"{path} is not a checkpoint of this package; delete it to train anew")
-    return state
 
 
 @contextlib.contextmanager

@@ -115,6 +115,17 @@ PROFILES |= {
         log_every=250,
         checkpoint_every=1000,
     ),
+    # Photographs, and networks that are trained: batches, steps and rate are ours.
+    "photos": Profile(
+        size=(96, 96),
+        steps=100,
+        batch_size=16,
+        target_batch_size=32,
+        learning_rate=1e-3,
+        ema=0.0,
+        log_every=50,
+        checkpoint_every=100,
+    ),
 }
 
 OPTIMISERS = ("adamw", "adam", "sgd", "adadelta")
@@ -176,8 +187,9 @@ class TrainConfig:
         labels: labelled target images.
         seed: of the splits, the initial weights and the batches.
         profile: tiny (tests), grid (many runs), quick (laptop) or full (GPU); or one for classes: the papers'
-            protocols mdan and multi-epl (vectors), and digits (LeNet).
+            protocols mdan and multi-epl (vectors), digits (LeNet) and photos (networks that are trained).
         data_dir: folder of the data, where it is not embedded.
+        weights_dir: folder in which folders of weights lie that ``overrides`` name: ``weights=birds``.
         out: folder that holds all runs.
         overrides: hyper-parameters of the method, ``"attention=none strength=0.1"``.
         mean_teacher: weight of the consistency with the averaged weights; 0 is off, None as the method says.
@@ -198,6 +210,7 @@ class TrainConfig:
     seed: int = 0
     profile: str = "quick"
     data_dir: str | None = None
+    weights_dir: str = "."
     out: str = "runs"
     overrides: str = ""
     steps: int | None = None
@@ -220,8 +233,8 @@ class TrainConfig:
         for name, allowed in CHOICES.items():
             if getattr(self, name) is not None or name in TEXTS:
                 one_of(name, getattr(self, name), allowed)
-        for name in ("out", "data_dir"):
-            if name == "out" or self.data_dir is not None:
+        for name in ("out", "weights_dir", "data_dir"):
+            if name != "data_dir" or self.data_dir is not None:
                 path_of(name, getattr(self, name))
         for field in fields(self):
             value = getattr(self, field.name)
@@ -259,7 +272,7 @@ class TrainConfig:
             values[field.name] = list(value) if isinstance(value, tuple) else value
         values |= {"variant": self.variant, "setting": self.setting}
         # Where files lie does not change a number; how many processes work changes its rounding.
-        for elsewhere in ("out", "data_dir", "devices"):
+        for elsewhere in ("out", "data_dir", "weights_dir", "devices"):
             del values[elsewhere]
         return values
 

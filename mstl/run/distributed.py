@@ -25,12 +25,12 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mstl.nn import MLP, Classifier, Encoder, LeNet, Predictor, ResNetEncoder, SubNetwork
+from mstl.nn import MLP, Classifier, Encoder, LeNet, Predictor, SubNetwork, TimmEncoder
 from mstl.run.device import find_device
 from mstl.system.errors import InputError
 from mstl.system.interrupt import RESUMES, Interrupted, postponed
 
-SHARED = (Encoder, ResNetEncoder, LeNet, MLP, Predictor, Classifier, SubNetwork)
+SHARED = (Encoder, TimmEncoder, LeNet, MLP, Predictor, Classifier, SubNetwork)
 
 
 class Team:

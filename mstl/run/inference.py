@@ -19,6 +19,8 @@ from mstl.data.readers.pixels import Picture, lying, read_picture
 from mstl.data.store import REMARKS
 from mstl.methods.base import Method
 from mstl.nn.outputs import certain
+from mstl.nn.states import scored_weights
+from mstl.nn.weights import architecture_only
 from mstl.problems import Classification, Problem, Segmentation
 from mstl.run.checkpoint import check_finite, fitting, load_checkpoint
 from mstl.run.config import TrainConfig
@@ -52,8 +54,9 @@ def load_method(folder: str | Path, device: torch.device | str = "cpu") -> Metho
     state = load_checkpoint(path)
     if state.get("settings") != settings:
         raise InputError(f"{path} does not belong to {folder / 'manifest.json'}: their settings differ")
-    weights = _weights(state, path)
-    method = _built(found)
+    weights = scored_weights(state, path)
+    with architecture_only():
+        method = _built(found)
     with fitting(path, settings["method"]):
         check_finite(weights)
         method.load_state_dict(weights)
@@ -102,17 +105,6 @@ def problem_of(found: dict[str, Any]) -> Problem:
     return Classification(tuple(found["classes"]), tuple(found["shape"]))
 
 
-def _weights(state: dict[str, Any], path: Path) -> dict[str, Tensor]:
-    """The weights that were scored: the averaged ones where there are any."""
-    averaged = state.get("averaged")
-    weights = state.get("method") if averaged is None else averaged
-    if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):
-        raise InputError(f"{path} holds no weights; train the run anew")
-    if averaged is None:
-        return weights
-    return {k.removeprefix("module."): v for k, v in weights.items() if k != "n_averaged"}
-
-
 def predict_folder(run: str, images: str, out: str, device: str = "cpu") -> list[Path]:
     """Predict every image of a folder with a finished run: masks that fit the images as stored, or a table.
 
@@ -146,7 +138,7 @@ def predict_folder(run: str, images: str, out: str, device: str = "cpu") -> list
     size = problem.shape[1:] if problem.classes else tuple(found["settings"]["size"])
     written, dim, rows = [], [], []
     for stem, file in progress(sorted(files.items()), len(files), "predicting"):
-        picture = read_picture(file, size)
+        picture = read_picture(file, size, cut=bool(problem.classes))
         dim += [stem] if picture.dim else []
         batch = to_float(torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1)[None].to(device))
         with torch.no_grad():

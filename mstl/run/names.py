@@ -107,7 +107,7 @@ class Variant:
             InputError: no variant is called so.
         """
         method, *changes = CHANGE.split(text)
-        pairs = [tuple(change.split("=", 1)) for change in changes]
+        pairs = [tuple(unquote(change).split("=", 1)) for change in changes]
         overrides = tuple(pair for pair in pairs if pair[0] not in RESERVED)
         teacher, steps = map(dict(pairs).get, RESERVED)
         try:
@@ -130,7 +130,7 @@ class Variant:
         """Everything changed, ``name=value`` each."""
         own = {"mean_teacher": _shortest(self.mean_teacher), "steps": self.steps}
         pairs = [*self.overrides, *((name, value) for name, value in own.items() if value is not None)]
-        return tuple(f"{name}={value}" for name, value in pairs)
+        return tuple(f"{name}={_of_a_path(value)}" for name, value in pairs)
 
 
 RESERVED = ("mean_teacher", "steps")  # parameters of any run
@@ -164,6 +164,11 @@ def _shortest(number: float | None) -> str | None:
     if number is None:
         return None
     return f"{number:g}" if float(f"{number:g}") == number else repr(float(number))
+
+
+def _of_a_path(value: object) -> str:
+    """A value as part of a folder's name: a path in it is no folder of ours."""
+    return re.sub(r"[%/\\]", lambda sign: f"%{ord(sign[0]):02X}", str(value))
 
 
 def _escaped(name: str) -> str:

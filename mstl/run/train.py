@@ -50,6 +50,7 @@ from mstl.system.tables import to_cells
 
 # Entries of the manifest that a probe fills, and what it reads.
 PROBED = {"domain_probe": "source_features", "domain_probe_attended": "attended_features"}
+FINGERPRINTS = ("data_fingerprint", "source_fingerprint", "weights_fingerprint")
 CHECKED = 32  # images of the target, with labels and without each, on which a run may be dead
 
 
@@ -87,10 +88,12 @@ def train(
     check_writable("out", folder)
     task = config.task() if task is None else task
     _check_network(config, task)
+    hyper = methods.configured(config.method, config.overrides, **_elsewhere(config))
     identity = {
         "settings": config.settings(),
         "data_fingerprint": task.fingerprint(),
         "source_fingerprint": provenance.source_fingerprint(kind),
+        "weights_fingerprint": hyper.weights_fingerprint(),
     }
     if is_finished(folder, identity):
         print(f"{folder}: finished already, nothing to do", flush=True)
@@ -111,10 +114,15 @@ def _check_network(config: TrainConfig, task: Task | None = None) -> None:
 
     How large an input is, and how many classes there are, the data alone can tell.
     """
-    hyper = methods.configured(config.method, config.overrides, width=config.profiled("width"))
+    hyper = methods.configured(config.method, config.overrides, **_elsewhere(config))
     if task is not None or config.problem == "segmentation":
         with torch.device("meta"):
-            replace(hyper, pretrained=False).networks(1, task and task.problem)
+            hyper.networks(1, task and task.problem)
+
+
+def _elsewhere(config: TrainConfig) -> dict[str, Any]:
+    """Hyper-parameters that are parameters of the run."""
+    return {"width": config.profiled("width"), "weights_dir": config.weights_dir}
 
 
 def _run(
@@ -153,7 +161,7 @@ def is_finished(folder: Path, identity: dict[str, Any]) -> bool:
 
 def _changed(found: dict[str, Any], identity: dict[str, Any]) -> list[str]:
     """Which of data and code are others than they were."""
-    return [key for key in ("data_fingerprint", "source_fingerprint") if found.get(key) != identity[key]]
+    return [key for key in FINGERPRINTS if found.get(key, "") != identity.get(key, "")]
 
 
 def _say_what_goes(folder: Path, identity: dict[str, Any]) -> None:
@@ -192,7 +200,7 @@ class Trainer:
             overrides=config.overrides,
             problem=self.task.problem,
             partial=self.task.partial,
-            width=config.profiled("width"),
+            **_elsewhere(config),
         )
         if not self.task.problem.classes:
             taught = (*self.task.sources, self.task.labelled)
@@ -546,7 +554,7 @@ def _flags(config: TrainConfig) -> list[str]:
     default = TrainConfig()
     flags = []
     for name, value in vars(config).items():
-        if value != getattr(default, name) and name not in ("data_dir", "out"):
+        if value != getattr(default, name) and name not in ("data_dir", "weights_dir", "out"):
             text = f'"{value}"' if isinstance(value, str) and " " in value else str(value)
             flags += [f"--{name.replace('_', '-')}", text]
     return flags

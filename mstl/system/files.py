@@ -128,3 +128,9 @@ def write_json(path: Path, value: Any) -> None:
     """``value`` as indented JSON."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def sha256_of(file: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with open(file, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

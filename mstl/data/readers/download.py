@@ -16,7 +16,7 @@ import pooch
 
 from mstl.data.readers.archives import unpack
 from mstl.system.errors import InputError
-from mstl.system.files import replacing
+from mstl.system.files import replacing, sha256_of
 from mstl.system.project import installed_archive, installed_file, revision
 
 CARPARTS = (
@@ -221,9 +221,3 @@ def whole(place: Path, fill: Callable[[Path], None]) -> Path:
     except OSError as error:
         raise InputError(f"cannot fill {place} ({error}); make room or choose another cache_dir") from error
     return place
-
-
-def sha256_of(file: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
-    with open(file, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -56,6 +56,7 @@ class Listing:
         version: changes whenever ``read_masks`` does; part of the cache's key.
         part_names: names of the part indices 1, 2, ...; empty where there are no parts.
         classes: names of the classes; empty where there are masks.
+        cut: whether photographs are cut to the shape that is asked for, not squeezed into it.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Listing:
     version: str
     part_names: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    cut: bool = False
 
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")

@@ -147,8 +147,8 @@ def read_image(path: Path, size: Size) -> tuple[np.ndarray, tuple[int, int]]:
     return read_picture(path, size)[:2]
 
 
-def read_picture(path: Path, size: Size) -> Picture:
-    """A photograph at ``size``.
+def read_picture(path: Path, size: Size, cut: bool = False) -> Picture:
+    """A photograph at ``size``: squeezed into it, or ``cut`` to its shape about the centre, as classifiers see it.
 
     Shrinking averages over each pixel's area; a JPEG much larger than ``size`` is decoded at
     the smallest of its built-in scales that is not below it. EXIF orientation is undone, transparency is
@@ -172,8 +172,18 @@ def read_picture(path: Path, size: Size) -> Picture:
         eight.info.pop("transparency", None)
         turned = eight.transpose(TURNS[tag]) if tag in TURNS and image.format != "TIFF" else eight
         rgb = turned.convert("RGB")
-    resample = Image.Resampling.BOX if _shrinks(rgb.size, size) else Image.Resampling.BILINEAR
-    return Picture(np.asarray(rgb.resize((width, height), resample)), full, tag, dim)
+    box = _central(rgb.size, size) if cut else (0, 0, *rgb.size)
+    shown = (int(box[2] - box[0]), int(box[3] - box[1]))
+    resample = Image.Resampling.BOX if _shrinks(shown, size) else Image.Resampling.BILINEAR
+    return Picture(np.asarray(rgb.resize((width, height), resample, box)), full, tag, dim)
+
+
+def _central(full: tuple[int, int], size: Size) -> tuple[float, float, float, float]:
+    """Left, upper, right and lower edge of the largest central part of (width, height) shaped like ``size``."""
+    scale = min(full[0] / size[1], full[1] / size[0])
+    width, height = scale * size[1], scale * size[0]
+    left, upper = (full[0] - width) / 2, (full[1] - height) / 2
+    return left, upper, left + width, upper + height
 
 
 def _share(where: np.ndarray, size: Size) -> np.ndarray:
