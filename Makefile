@@ -18,7 +18,7 @@ READY := $(VENV)/.ready
 # Whatever was given as NAME=value on the command line, word by word: workflow/command_line.py knows the names.
 # Of the environment only the short forms count: who exports CLUSTER may mean something else.
 quoted = '$(subst ','\'',$(1))'
-SHORT  = DATA DATA_DIR DATA_DIR_% PROFILE RECIPES METHODS LABELS SEEDS SWEEP RUN RUNS JOBS DRY_RUN
+SHORT  = DATA DATA_DIR DATA_DIR_% WEIGHTS_DIR PROFILE RECIPES METHODS LABELS SEEDS SWEEP RUN RUNS JOBS DRY_RUN
 origin_of = $(if $(filter $(SHORT),$(1)),command environment,command)
 GIVEN  = $(foreach name,$(filter-out PYTHON VENV MAKEOVERRIDES MAKEFLAGS -%,$(.VARIABLES)),\
            $(if $(filter $(call origin_of,$(name)),$(firstword $(origin $(name)))),$(call quoted,$(name)=$($(name)))))

@@ -1,8 +1,9 @@
-"""Command line: ``python -m mstl train|predict|collect|diagnose|tiles|methods``."""
+"""Command line: ``python -m mstl train|layers|weights|predict|collect|diagnose|tiles|methods``."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import tyro
 
@@ -24,6 +25,45 @@ def train(config: tyro.conf.OmitArgPrefixes[TrainConfig], film: int = 0) -> None
     leave_cleanly_on_sigterm()
 
     print(run(config, Snapshots(film) if film else None))
+
+
+def layers(
+    config: tyro.conf.OmitArgPrefixes[TrainConfig],
+    steps_each: int = 20,
+    particles: int = 10,
+    iterations: int = 5,
+) -> None:
+    """Search on validation how many layers of each network of AMCF stand still, then train with the best.
+
+    Args:
+        config: the run, of method amcf.
+        steps_each: steps of every evaluation.
+        particles: of the swarm.
+        iterations: of the swarm; particles·(iterations + 1) places are tried.
+    """
+    from mstl.run.layers import search_layers
+    from mstl.system.interrupt import leave_cleanly_on_sigterm
+
+    leave_cleanly_on_sigterm()
+    print(*search_layers(config, steps_each, particles, iterations), sep="\n")
+
+
+def weights(
+    file: Path, encoder: str, out: Path, mean: float = 127.5, deviation: float = 127.5, padding: str = ""
+) -> None:
+    """Write a folder that --weights-dir can hold, from weights of another library's, FILE.
+
+    Args:
+        file: a state dict, of tensors alone.
+        encoder: timm's name of the network that it is of.
+        out: folder to write.
+        mean: the network was fed (x - MEAN) / DEVIATION, of pixels x in 0..255.
+        deviation: see mean.
+        padding: same, if it was trained in TensorFlow.
+    """
+    from mstl.nn.weights import convert
+
+    print(convert(file, encoder, out, mean, deviation, padding))
 
 
 def collect(runs: str = "runs", out: str = "results", compact: bool = False) -> None:
@@ -98,6 +138,8 @@ def main() -> None:
         tyro.extras.subcommand_cli_from_dict(
             {
                 "train": train,
+                "layers": layers,
+                "weights": weights,
                 "predict": predict,
                 "collect": collect,
                 "diagnose": diagnose,

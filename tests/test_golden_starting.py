@@ -1,4 +1,4 @@
-"""AFA's, DELTA's and AMCF's formulas give the numbers of golden_family.json, most of which released code gives."""
+"""AFA, DELTA and AMCF give the numbers of golden_family.json, most of which released code gives, too."""
 
 import math
 from itertools import count
@@ -70,7 +70,11 @@ def test_attention_over_places_and_its_distance():
     distance.backward()
     agree(target.grad[0, 0, 0], "afa", "omega_sp_grad_T")
     agree(attention.outer.bias.grad, "afa", "omega_sp_grad_b")
-    agree(norms(attention.inner.weight.grad, attention.outer.weight.grad), "afa", "omega_sp_grad_W1_W2_frobenius")
+    agree(
+        norms(attention.inner.weight.grad, attention.outer.weight.grad),
+        "afa",
+        "omega_sp_grad_W1_W2_frobenius",
+    )
 
 
 def test_attention_over_channels_and_its_distance():
@@ -81,7 +85,11 @@ def test_attention_over_channels_and_its_distance():
     distance.backward()
     agree(target.grad[0, 0, 0], "afa", "omega_ch_grad_T")
     agree(attention.offset.grad, "afa", "omega_ch_grad_beta")
-    agree(norms(attention.inner.weight.grad, attention.outer.weight.grad), "afa", "omega_ch_grad_W3_W4_frobenius")
+    agree(
+        norms(attention.inner.weight.grad, attention.outer.weight.grad),
+        "afa",
+        "omega_ch_grad_W3_W4_frobenius",
+    )
 
 
 def test_uniform_attention_leaves_the_distance_of_maps():
@@ -142,7 +150,9 @@ def test_collaboration(J):
 
 def test_two_networks_are_half_their_distance_from_the_mean():
     agree(torch.linalg.vector_norm(O[0] - O[1], dim=1).mean() / 2, "amcf", "identity_J2")
-    released = sum(-(o.softmax(1) + 1e-8).log()[range(4), Y].mean() for o in O[:2]) + 0.2 * collaboration(O[:2])
+    released = sum(-(o.softmax(1) + 1e-8).log()[range(4), Y].mean() for o in O[:2]) + 0.2 * collaboration(
+        O[:2]
+    )
     agree(released, "amcf", "mc_loss_J2_released")
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import stat
 import struct
+import sys
 import tarfile
 import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from local_https import answering, serving
@@ -17,7 +19,8 @@ from mstl.data.readers import archives, download
 from mstl.data.readers.archives import unpack
 from mstl.data.readers.listing import files_by_stem
 from mstl.data.readers.pixels import read_image
-from mstl.nn import resnet
+from mstl.nn import TimmEncoder, Weights
+from mstl.nn.weights import PACKAGES
 from mstl.system.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -294,21 +297,21 @@ def test_the_checksums_in_the_code_are_those_of_the_repository():
 
 
 @pytest.mark.trust(
-    "hostile input", "pre-trained weights come over https with a checksum and are never unpickled"
+    "hostile input", "weights that packages carry must have their checksum and are never unpickled"
 )
-def test_weights_in_torchs_folder_must_have_their_checksum(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", PACKAGES)
+def test_weights_of_a_package_must_have_their_checksum(name, tmp_path, monkeypatch):
     from test_hostile_checkpoints import bomb
-    from torchvision.models import get_model_weights
 
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    for name in resnet.NAMES:
-        chosen = get_model_weights(name)["DEFAULT"]
-        assert (
-            chosen.url.startswith("https://") and len(chosen.url.rpartition("-")[2].removesuffix(".pth")) == 8
-        )
-        file = tmp_path / "hub" / "checkpoints" / chosen.url.rpartition("/")[2]
-        file.parent.mkdir(parents=True, exist_ok=True)
-        bomb(file, tmp_path / "ran")
-        with pytest.raises(InputError, match="is damaged: its checksum is not"):
-            resnet.ResNetEncoder(name, weights="DEFAULT")
+    package, holder, known = PACKAGES[name]
+    assert len(known) == 64
+    bomb(tmp_path / "bomb.pth", tmp_path / "ran")
+    held = SimpleNamespace(get_model_file_path=lambda: str(tmp_path / "bomb.pth"))
+    monkeypatch.setitem(sys.modules, package, SimpleNamespace(**{holder: held}))
+    with pytest.raises(InputError, match="is damaged: its checksum is not"):
+        TimmEncoder(name, Weights("imagenet"))
+    own = download.sha256_of(tmp_path / "bomb.pth")
+    monkeypatch.setitem(PACKAGES, name, (package, holder, own))
+    with pytest.raises(InputError, match="is not a checkpoint"):
+        TimmEncoder(name, Weights("imagenet"))
     assert not (tmp_path / "ran").exists()

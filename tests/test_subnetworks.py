@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mstl.nn import Encoder, ResNetEncoder, SubNetwork, SubNetworks, segmentation_loss
+from mstl.nn import Encoder, SubNetwork, SubNetworks, TimmEncoder, Weights, segmentation_loss
 from mstl.system.errors import InputError
 
 
@@ -92,11 +92,11 @@ def test_a_subnetwork_fits_a_few_images(norm):
     assert loss.item() < 0.2
 
 
-def test_resnet_extractor():
+def test_an_extractor_of_timms():
     networks = SubNetworks(2, encoder="resnet18", attention="spatial")
-    assert isinstance(networks[0].encoder, ResNetEncoder)
+    assert isinstance(networks[0].encoder, TimmEncoder)
     output = networks[0](torch.randn(1, 3, 32, 32))
-    assert output.features.shape == (1, 256, 2, 2)
+    assert output.features.shape == (1, 512, 1, 1)
     assert output.logits.shape == (1, 1, 32, 32)
 
 
@@ -118,8 +118,9 @@ def test_own_encoder():
     ("call", "message"),
     [
         (lambda: SubNetworks(0), "at least 1"),
-        (lambda: SubNetworks(1, weights="DEFAULT"), "ResNet encoders only"),
-        (lambda: SubNetworks(1, encoder="vgg"), "resnet18"),
+        (lambda: SubNetworks(1, weights=Weights("imagenet")), "encoder=unet is ours"),
+        (lambda: SubNetworks(1, encoder="vgg"), "neither ours nor a network of timm's; near are"),
+        (lambda: SubNetworks(1, encoder="resnet18", stem=1), "needs the U-Net encoder"),
         (lambda: SubNetwork(Encoder(4, 2), attention="gate"), "attention"),
         (lambda: SubNetworks(1, width=4)(torch.zeros(1, 3, 20, 24)), "multiple of 8"),
     ],

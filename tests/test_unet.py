@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mstl.nn import Classifier, Decoder, Encoder, Pooled, Predictor, ResNetEncoder, check_size
+from mstl.nn import Classifier, Decoder, Encoder, Pooled, Predictor, check_size
 from mstl.system.errors import InputError
 
 
@@ -67,20 +67,6 @@ def test_size_that_does_not_halve_is_refused_with_one_that_does(size):
     check_size(tuple(int(side) for side in suggested), 8)
 
 
-def test_resnet_has_the_interface_of_the_unet_encoder():
-    encoder = ResNetEncoder("resnet18")
-    assert encoder.channels == (32, 64, 64, 128, 256)
-    assert encoder.stride == 16
-    features = encoder(torch.randn(1, 3, 32, 48))
-    assert [tuple(f.shape[1:]) for f in features] == [
-        (c, 32 >> l, 48 >> l) for l, c in enumerate(encoder.channels)
-    ]
-    assert Predictor(encoder.channels)(features).shape == (1, 1, 32, 48)
-    assert not any(isinstance(m, nn.BatchNorm2d) for m in encoder.modules())
-    with pytest.raises(InputError, match="multiple of 16"):
-        encoder(torch.zeros(1, 3, 24, 32))
-
-
 def test_a_pooled_map_is_the_mean_and_the_largest_value_of_each_channel_wherever_it_stands():
     pool, channels = Encoder(4, 3).pooling()
     x = torch.randn(2, 16, 5, 7, generator=torch.Generator().manual_seed(0))
@@ -111,36 +97,11 @@ def test_a_pooled_encoder_learns_what_differs_in_a_few_places():
     assert loss < 0.2
 
 
-def test_resnet_sees_what_its_pre_training_saw():
-    """(v − 0.5)·4 here is (v − mean)/deviation there."""
-    encoder = ResNetEncoder("resnet18", depth=2)
-    value = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
-    deviation = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
-    for k in (0, 1):
-        ours = (value + k * deviation - 0.5) * 4
-        torch.testing.assert_close(
-            ours * encoder.scale + encoder.shift, torch.full_like(ours, float(k)), atol=1e-6, rtol=0
-        )
-
-
-def test_resnet_weights_without_a_network(monkeypatch, tmp_path):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    for scheme in ("http", "https"):
-        monkeypatch.setenv(f"{scheme}_proxy", "http://127.0.0.1:9")
-    monkeypatch.setenv("no_proxy", "")
-    with pytest.raises(InputError, match=r"could not be downloaded.*weights=None"):
-        ResNetEncoder("resnet18", weights="DEFAULT")
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: Encoder(8, 2, "layer"), "norm must be one of"),
         (lambda: Encoder(0, 2), "at least 1"),
-        (lambda: ResNetEncoder("resnet19"), "resnet18, resnet34, resnet50"),
-        (lambda: ResNetEncoder("resnet18", weights="BEST"), "None or 'DEFAULT'"),
-        (lambda: ResNetEncoder("resnet18", weights="DEFAULT", norm="group"), "frozen"),
-        (lambda: ResNetEncoder("resnet18", depth=7), "between 2 and 6"),
     ],
 )
 def test_bad_input_names_what_is_wrong(call, message):

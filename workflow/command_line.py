@@ -26,6 +26,7 @@ class Options:
     axes: dict[str, list] = field(default_factory=dict)  # parameter of TrainConfig -> its values
     data_dirs: dict[str, str] = field(default_factory=dict)  # data -> its folder
     data_dir: str = ""  # of the one data set that is asked for
+    weights_dir: str = ""  # folder of the weights that runs name
     profile: str = ""  # of all runs, if not the sweep's own
     sweep: str = "main"  # names in workflow/sweeps, or .yaml files
     runs: str = ""  # folder of all runs
@@ -54,6 +55,10 @@ def parse(words: Iterable[str]) -> Options:
     for data, folder in options.data_dirs.items():
         if not Path(folder).is_dir():
             raise InputError(f"DATA_DIR {folder} of {data} is not a folder; name the one that holds the data")
+    if options.weights_dir and not Path(options.weights_dir).is_dir():
+        raise InputError(
+            f"WEIGHTS_DIR {options.weights_dir} is not a folder; name the one that holds the weights"
+        )
     named = Path("workflow/profiles", options.cluster)
     options.cluster = str(named if named.is_dir() else Path(options.cluster).expanduser())
     if not Path(options.cluster, "config.yaml").is_file():
@@ -86,7 +91,7 @@ def _read(options: Options, words: Iterable[str]) -> None:
                 raise InputError(f"{given} must be a whole number ≥ 1; got {value!r}")
             setattr(options, name, int(value))
         elif name in NAMES:
-            is_path = name in ("runs", "results", "data_dir")
+            is_path = name in ("runs", "results", "data_dir", "weights_dir")
             setattr(options, name, str(Path(value).expanduser()) if is_path else value)
         elif sweep_file.axis(name):
             values = [value] if name in WHOLE else [scalar(v) for v in value.replace(",", " ").split()]

@@ -108,7 +108,8 @@ def is_finished(config: TrainConfig) -> bool:
     except (OSError, ValueError):
         return False
     wanted = {"settings": config.settings(), "source_fingerprint": code(config.method)}
-    return all(manifest.get(name) == value for name, value in wanted.items())
+    wanted |= {"weights_fingerprint": weights(config.method, config.overrides, config.weights_dir)}
+    return all(manifest.get(name, "") == value for name, value in wanted.items())
 
 
 def run_name(config: TrainConfig) -> str:
@@ -120,6 +121,14 @@ def run_name(config: TrainConfig) -> str:
 def code(method: str) -> str:
     """Fingerprint of the code that decides a method's numbers."""
     return provenance.source_fingerprint(methods.find(method))
+
+
+@cache
+def weights(method: str, overrides: str, place: str) -> str:
+    """Fingerprint of the weights that a run starts from."""
+    if "weights=" not in overrides and "models=" not in overrides:
+        return ""
+    return methods.configured(method, overrides, weights_dir=place).weights_fingerprint()
 
 
 @cache
@@ -141,7 +150,11 @@ def _for_notebook(config: TrainConfig, declared: Collection[str]) -> dict[str, A
     Paths are as the kernel sees them, which works in notebooks/.
     """
     given, default = asdict(config), asdict(TrainConfig())
-    for name in ("data_dir", "out"):
+    for name in ("data_dir", "weights_dir", "out"):
         path = given[name]
-        given[name] = path if path is None or Path(path).is_absolute() else os.path.relpath(path, NOTEBOOKS)
+        given[name] = (
+            path
+            if path in (None, default["weights_dir"]) or Path(path).is_absolute()
+            else os.path.relpath(path, NOTEBOOKS)
+        )
     return {name: value for name, value in given.items() if name in declared or value != default[name]}

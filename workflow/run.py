@@ -79,9 +79,20 @@ def chosen(target: str, options: Options) -> list[Sweep]:
     if target == "sweep":
         names = options.sweep.replace(",", " ").split()
         paths = [path for name in names for path in sweep_file.find(name)]
-        return [sweep_file.read(path, options.data_dirs, options.runs, profile) for path in paths]
+        return [
+            sweep_file.read(path, options.data_dirs, options.runs, profile, options.weights_dir)
+            for path in paths
+        ]
     data_dirs = dict.fromkeys(map(str, options.axes.get("data", ())), "") | options.data_dirs
-    return [sweep_file.read(sweep_file.find("reproduce")[0], data_dirs, options.runs, options.axes | profile)]
+    return [
+        sweep_file.read(
+            sweep_file.find("reproduce")[0],
+            data_dirs,
+            options.runs,
+            options.axes | profile,
+            options.weights_dir,
+        )
+    ]
 
 
 def by_folder(sweeps: list[Sweep]) -> list[list[Sweep]]:
@@ -96,8 +107,10 @@ def note_left_out(sweeps: list[Sweep]) -> None:
     """Say which runs have no data."""
     for sweep in sweeps:
         for data, count in sweep.skipped.items():
-            folder = f"DATA_DIR_{data.upper()}"
-            print(f"{sweep.path.stem}: {count} runs on {data} are left out; name its folder with {folder}")
+            on, folder = (f"on {data}", f"its folder with DATA_DIR_{data.upper()}")
+            if data == sweep_file.WEIGHTS:
+                on, folder = f"from {data}", "the folder that holds it with WEIGHTS_DIR"
+            print(f"{sweep.path.stem}: {count} runs {on} are left out; name {folder}")
 
 
 def tasks_of(options: Options, sweeps: list[Sweep], wanted: dict[str, list]) -> list[Task]:

@@ -35,8 +35,10 @@ from mstl.system.errors import InputError
 FOLDER = Path("workflow/sweeps")
 TOP = ("profile", "seeds", "results", "notebook", "published", "groups", "blocks")
 ENTRY = tuple(field.name for field in fields(Variant))
-AXES = tuple(field.name for field in fields(TrainConfig) if field.name not in ("profile", "data_dir", "out"))
+ELSEWHERE = ("profile", "data_dir", "weights_dir", "out")  # of the command line, not of a block
+AXES = tuple(field.name for field in fields(TrainConfig) if field.name not in ELSEWHERE)
 DATA = TrainConfig.data  # of a block that names none
+WEIGHTS = "weights that lie in a folder"
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,22 @@ class Sweep:
     runs: str  # folder of the runs
     entries: tuple[tuple[TrainConfig, str], ...]  # the runs, seeds outermost, and where they are asked for
     published: bool  # whether the table of published numbers follows
-    skipped: Mapping[str, int]  # data that needs a folder and got none -> number of runs left out
+    skipped: Mapping[str, int]  # data, or WEIGHTS, that need a folder and got none -> number of runs left out
 
     @property
     def configs(self) -> list[TrainConfig]:
         """What to train, in order."""
         return [config for config, _ in self.entries]
+
+
+def folders_of(config: TrainConfig) -> list[str]:
+    """The folders of weights that a run names."""
+    said = dict(config.named_variant.overrides)
+    names = [
+        said.get("weights", "none"),
+        *(m.rpartition("@")[2] for m in said.get("models", "auto").split(",")),
+    ]
+    return [name for name in names if name not in ("none", "imagenet", "auto")]
 
 
 def axis(name: str) -> str | None:
@@ -78,6 +90,7 @@ def read(
     data_dirs: Mapping[str, str | None] | None = None,
     out: str | None = None,
     replaced: Mapping[str, Any] | None = None,
+    weights_dir: str | None = None,
 ) -> Sweep:
     """The sweep in a file.
 
@@ -88,6 +101,8 @@ def read(
         out: folder of the runs; default ``runs-<profile>``, of the profile quick ``runs``.
         replaced: values, of `AXES` and the profile, that take the place of those of every block. Where a
             recipe is among them only the first block counts: the others are there for one of their own.
+
+        weights_dir: folder of the weights that runs name; without it those are left out that name a folder.
 
     Raises:
         InputError: not such a file, an unknown key or group, a value of another kind, a run asked for twice.
@@ -116,12 +131,15 @@ def read(
         with _at(place):
             for parameters in _block(block, top.get("seeds"), groups, common):
                 data_dir = (data_dirs or {}).get(parameters.get("data", DATA))
-                config = TrainConfig(**parameters, data_dir=data_dir or None)
+                config = TrainConfig(**parameters, data_dir=data_dir or None, weights_dir=weights_dir or ".")
                 run = config.folder.relative_to(config.out)
                 if run in first:
                     raise InputError(f"run {run} is asked for twice, first in block {first[run]}; ask once")
                 first[run] = number
-                if config.data in EMBEDDED or data_dirs is None or data_dir is not None:
+                lacking = data_dirs is not None and folders_of(config) and not weights_dir
+                if lacking:
+                    skipped[WEIGHTS] = skipped.get(WEIGHTS, 0) + 1
+                elif config.data in EMBEDDED or data_dirs is None or data_dir is not None:
                     entries.append((config, place))
                 else:
                     skipped[config.data] = skipped.get(config.data, 0) + 1
@@ -184,7 +202,7 @@ def check(sweep: Sweep) -> None:
             labelled = c.labels > 0 or methods.find(c.method).all_labels
             build = (c.method, sources, labelled, c.overrides, problem)
             if build not in built:
-                methods.build(*build, width=4)
+                methods.build(*build, width=4, weights_dir=c.weights_dir)
             built.add(build)
 
 

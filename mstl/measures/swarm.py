@@ -17,8 +17,8 @@ class Swarm:
         v \leftarrow \mathrm{clip}\big(w_i v + c\, r_1 (x^* - x) + c\, r_2 (g - x)\big), \qquad
         x \leftarrow \mathrm{clip}(x + v), \qquad w_i = 1.4 - \tfrac{0.7\, i}{M}
 
-    One :math:`r_1` and one :math:`r_2` serve all coordinates of a particle, and the best of all, g, is renewed
-    while the particles move. So it is released; the inertia used last is therefore 0.84 for M = 5.
+    One :math:`r_1` and one :math:`r_2` serve all coordinates of a particle, and the best of all, g, is
+    renewed while the particles move. So it is released; the inertia used last is therefore 0.84 for M = 5.
 
     Attributes:
         high: upper end of each coordinate; the lower is 0.
@@ -27,8 +27,8 @@ class Swarm:
         speed: largest change of a coordinate in one move.
         pull: c.
 
-    Source: Kennedy and Eberhart, "Particle swarm optimization", ICNN 1995, with the numbers of AMCF's released
-    code.
+    Source: Kennedy and Eberhart, "Particle swarm optimization", ICNN 1995, with the numbers of AMCF's
+    released code.
     """
 
     high: Sequence[float]
@@ -61,7 +61,14 @@ class Swarm:
             for n in range(self.particles):
                 x = self.positions[n]
                 v = velocity(
-                    self.velocities[n], x, own[n], best, inertia(i, self.iterations), self.pull, draw(), draw()
+                    self.velocities[n],
+                    x,
+                    own[n],
+                    best,
+                    inertia(i, self.iterations),
+                    self.pull,
+                    draw(),
+                    draw(),
                 )
                 self.velocities[n] = np.clip(v, -self.speed, self.speed)
                 self.positions[n] = np.clip(x + self.velocities[n], 0, top)

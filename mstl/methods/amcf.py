@@ -49,9 +49,13 @@ class Hyperparameters(hyperparameters.Hyperparameters):
                 "tf_efficientnet_lite0@imagenet,birds"
             )
         if self.cuts != "none" and not all(cut.isdecimal() for cut in self.cuts.split("-")):
-            raise InputError(f"cuts={self.cuts} must be none, or a number for each network, joined by hyphens: 12-0")
+            raise InputError(
+                f"cuts={self.cuts} must be none, or a number for each network, joined by hyphens: 12-0"
+            )
         if self.cuts != "none" and len(self.cuts.split("-")) != len(self.each()):
-            raise InputError(f"cuts={self.cuts} must have a number for each of the {len(self.each())} networks")
+            raise InputError(
+                f"cuts={self.cuts} must have a number for each of the {len(self.each())} networks"
+            )
 
     def each(self) -> list[Hyperparameters]:
         """Of one network each."""
@@ -81,9 +85,9 @@ class AMCF(Method):
         \min \; \sum_{j=1}^J \mathrm{CE}(o_j, y) + \lambda\, \frac1B \sum_b \frac1J \sum_j
         \| o_{jb} - \bar o_b \|_2, \qquad \bar o = \frac1J \sum_j o_j
 
-    The norm is not squared, and cross-entropies are summed. The mean of the logits predicts. Networks need not
-    be alike, nor the classes they were trained on: each gets a fresh head. With λ = 0 they are an ensemble of
-    networks that know nothing of each other; with J = 1 this is fine-tuning.
+    The norm is not squared, and cross-entropies are summed. The mean of the logits predicts. Networks need
+    not be alike, nor the classes they were trained on: each gets a fresh head. With λ = 0 they are an
+    ensemble of networks that know nothing of each other; with J = 1 this is fine-tuning.
 
     Layers in front of the cut stand still, statistics of their normalisation included, which the released
     code leaves running.

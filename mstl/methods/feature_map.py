@@ -26,12 +26,13 @@ class Hyperparameters(fine_tuning.Hyperparameters):
 
 
 class FeatureMap(fine_tuning.FineTuning):
-    r"""The maps :math:`T^l` of the network stay near those that it began with, :math:`S^l`, of the same image.
+    r"""The maps :math:`T^l` of the network stay near those that it began with, :math:`S^l`, of the same
+    image.
 
     .. math:: \Omega = \frac12 \sum_l \|T^l - S^l\|_F^2
 
-    A sum over the batch, as released: Ω grows with it. The maps are those at the ends of the encoder's stages,
-    where the papers' code takes the last convolution in each, before its normalisation.
+    A sum over the batch, as released: Ω grows with it. The maps are those at the ends of the encoder's
+    stages, where the papers' code takes the last convolution in each, before its normalisation.
 
     Source: the baseline "fea-map" of Li et al., "DELTA", ICLR 2019.
     """

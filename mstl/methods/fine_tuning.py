@@ -1,4 +1,4 @@
-"""Fine-tuning: a network that is trained learns on from the labelled target images, held to where it began."""
+"""Fine-tuning: a trained network learns on from the labelled target images, held to where it began."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ class FineTuning(Method):
     def build(self) -> None:
         self.network = self.new_networks(1)[0]
         if self.hyper.weights == "none":
-            note("fine-tuning begins with random weights: there is nothing yet to hold on to; set weights=imagenet")
+            note(
+                "fine-tuning begins with random weights: there is nothing yet to hold on to; set "
+                "weights=imagenet"
+            )
 
     def expect(self, sources: Sequence[float], target: float | None) -> None:
         super().expect((), target)

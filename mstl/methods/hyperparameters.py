@@ -25,7 +25,8 @@ class Hyperparameters:
         norm: ``group`` (default), ``batch``, ``domain`` (batch statistics for each domain) or ``none``. Batch
             statistics over concatenated domains collapsed runs (design notes), so they are not the default.
         encoder: ``unet``, ``lenet`` (classes of small images), ``mlp`` (vectors) or any network of timm's
-            (``resnet18``, ``tf_efficientnet_lite0``); ``auto`` is that of the weights, else the one that fits.
+            (``resnet18``, ``tf_efficientnet_lite0``); ``auto`` is that of the weights, else the one that
+            fits.
         weights: what the encoder starts from: ``none`` (random), ``imagenet``, or a folder
             (`mstl.nn.weights.Weights`).
         frozen: what of the encoder stands still: ``none``, ``all``, or a number of stages, from the finest.

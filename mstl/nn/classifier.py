@@ -34,7 +34,9 @@ class Pooled(nn.Module):
     def forward(self, images: Tensor, domain: int | None = None) -> tuple[Tensor, ...]:
         return self.staged(images, domain)[1]
 
-    def staged(self, images: Tensor, domain: int | None = None) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    def staged(
+        self, images: Tensor, domain: int | None = None
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Maps of the encoder's stages, fine to coarse, and what `forward` returns."""
         maps = self.encoder(images, domain)
         coarsest = maps[-1]

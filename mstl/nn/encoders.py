@@ -92,7 +92,8 @@ def _made(name, shape, classes, width, depth, norm, weights, hidden, pooled) -> 
         return made
     if weights.given and name in OURS:
         raise InputError(
-            f"weights={weights.name} are of a network of timm's, and encoder={name} is ours; name one of timm's "
+            f"weights={weights.name} are of a network of timm's, and encoder={name} is ours; name one "
+            f"of timm's "
             "(encoder=tf_efficientnet_lite0), or the folder of a finished run as weights"
         )
     if name == "mlp":

@@ -35,7 +35,9 @@ def freeze_stages(encoder: nn.Module, count: int) -> None:
     """
     ends = encoder.stage_modules
     if not 0 <= count <= len(ends):
-        raise InputError(f"frozen={count}: this encoder has {len(ends)} stages; choose 0 … {len(ends)} or all")
+        raise InputError(
+            f"frozen={count}: this encoder has {len(ends)} stages; choose 0 … {len(ends)} or all"
+        )
     if count:
         last = ends[count - 1]
         names = [name for name, _ in encoder.named_modules()]

@@ -111,7 +111,8 @@ def check_reduction(name: str, reduction: int, size: tuple[int, int]) -> None:
     """
     if min(size) < reduction:
         raise InputError(
-            f"encoder={name} makes images {reduction} times smaller, and these have {size[0]}x{size[1]} pixels "
+            f"encoder={name} makes images {reduction} times smaller, and these have "
+            f"{size[0]}x{size[1]} pixels "
             "(height x width); take larger ones, for masks a smaller depth, or another encoder"
         )
 
@@ -122,7 +123,8 @@ def _pyramid(network: nn.Module, name: str) -> list[dict[str, Any]]:
     able = all(hasattr(network, part) for part in ("forward_intermediates", "prune_intermediate_layers"))
     if not able or len(stages) < 2 or any(a["reduction"] >= b["reduction"] for a, b in pairwise(stages)):
         raise InputError(
-            f"encoder={name} has no pyramid of maps from fine to coarse; choose one that has, such as resnet18, "
+            f"encoder={name} has no pyramid of maps from fine to coarse; choose one that has, such as "
+            f"resnet18, "
             "convnext_atto or tf_efficientnet_lite0"
         )
     return stages

@@ -18,8 +18,8 @@ class PlaceAttention(nn.Module):
 
     Shape: S (n, C, h, w) → (n, h·w), sum 1.
 
-    Source: Xie et al., "Towards effective deep transfer via attentive feature alignment", Neural Networks 138,
-    2021, attentive spatial transfer.
+    Source: Xie et al., "Towards effective deep transfer via attentive feature alignment", Neural Networks
+    138, 2021, attentive spatial transfer.
     """
 
     def __init__(self, height: int, width: int) -> None:

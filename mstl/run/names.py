@@ -107,7 +107,7 @@ class Variant:
             InputError: no variant is called so.
         """
         method, *changes = CHANGE.split(text)
-        pairs = [tuple(unquote(change).split("=", 1)) for change in changes]
+        pairs = [tuple(map(unquote, change.split("=", 1))) for change in changes]
         overrides = tuple(pair for pair in pairs if pair[0] not in RESERVED)
         teacher, steps = map(dict(pairs).get, RESERVED)
         try:
@@ -150,7 +150,7 @@ def changes_of(text: str) -> tuple[tuple[str, str], ...]:
     pairs = tuple(word.partition("=")[::2] for word in text.split())
     names = [name for name, _ in pairs]
     for word, (name, _) in zip(text.split(), pairs, strict=True):
-        if not re.fullmatch(r"[A-Za-z_]\w*=.*", word) or CHANGE.search(word):
+        if not re.fullmatch(r"[A-Za-z_]\w*=.*", word) or (CHANGE.search(word) and "/" not in word):
             raise InputError(f"overrides: {word!r} is not name=value; write overrides='strength=0.1 gain=5'")
         if names.count(name) > 1:
             raise InputError(f"overrides: {name} stands there {names.count(name)} times; name it once")
@@ -167,8 +167,9 @@ def _shortest(number: float | None) -> str | None:
 
 
 def _of_a_path(value: object) -> str:
-    """A value as part of a folder's name: a path in it is no folder of ours."""
-    return re.sub(r"[%/\\]", lambda sign: f"%{ord(sign[0]):02X}", str(value))
+    """A value as part of a folder's name: a path in it is no folder of ours, and says nothing of this run."""
+    text = str(value)
+    return re.sub(r"[%/\\+=]", lambda sign: f"%{ord(sign[0]):02X}", text) if "/" in text else text
 
 
 def _escaped(name: str) -> str:

@@ -148,7 +148,7 @@ def read_image(path: Path, size: Size) -> tuple[np.ndarray, tuple[int, int]]:
 
 
 def read_picture(path: Path, size: Size, cut: bool = False) -> Picture:
-    """A photograph at ``size``: squeezed into it, or ``cut`` to its shape about the centre, as classifiers see it.
+    """A photograph at ``size``: squeezed into it, or ``cut`` about its centre to that shape.
 
     Shrinking averages over each pixel's area; a JPEG much larger than ``size`` is decoded at
     the smallest of its built-in scales that is not below it. EXIF orientation is undone, transparency is
@@ -179,7 +179,7 @@ def read_picture(path: Path, size: Size, cut: bool = False) -> Picture:
 
 
 def _central(full: tuple[int, int], size: Size) -> tuple[float, float, float, float]:
-    """Left, upper, right and lower edge of the largest central part of (width, height) shaped like ``size``."""
+    """Left, upper, right and lower edge of the largest central part shaped like ``size``."""
     scale = min(full[0] / size[1], full[1] / size[0])
     width, height = scale * size[1], scale * size[0]
     left, upper = (full[0] - width) / 2, (full[1] - height) / 2
