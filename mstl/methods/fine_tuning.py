@@ -83,7 +83,8 @@ class FineTuning(Method):
             x: labelled target images.
             stages: maps of the stages of the network for them, fine to coarse.
         """
-        return squared_norm(p for p in self.network.encoder.parameters() if p.requires_grad)
+        learning = [p for p in self.network.encoder.parameters() if p.requires_grad]
+        return squared_norm(learning) if learning else x.new_zeros(())
 
     def predict(self, images: Tensor) -> Tensor:
         return self.network(images, TARGET).logits

@@ -39,5 +39,5 @@ class L2SP(fine_tuning.FineTuning):
 
     def regulariser(self, x: Tensor, stages: tuple[Tensor, ...]) -> Tensor:
         pairs = zip(self.network.encoder.parameters(), self.start.parameters(), strict=True)
-        learning, start = zip(*((p, p0) for p, p0 in pairs if p.requires_grad), strict=True)
-        return squared_norm(learning, start)
+        moving = [(p, p0) for p, p0 in pairs if p.requires_grad]
+        return squared_norm(*zip(*moving, strict=True)) if moving else x.new_zeros(())
