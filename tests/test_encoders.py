@@ -94,7 +94,9 @@ def test_with_norm_group_an_image_does_not_depend_on_the_others(weights):
 def test_with_norm_batch_it_does():
     encoder = extractor(LITE, (3, 64, 64), 10, norm="batch").train()
     images = noise(4, 3, 64, 64)
-    assert not torch.allclose(encoder(images)[-1][:1], encoder(images[:1].repeat(2, 1, 1, 1))[-1][:1], atol=1e-2)
+    assert not torch.allclose(
+        encoder(images)[-1][:1], encoder(images[:1].repeat(2, 1, 1, 1))[-1][:1], atol=1e-2
+    )
 
 
 # --- what stands still ------------------------------------------------------------------------------------
@@ -179,7 +181,7 @@ def test_a_run_on_masks_starts_classes_and_says_what_it_was(tmp_path):
     folder = train(config(tmp_path, data="studio"), task=toy_task())
     encoder = extractor("auto", (3, 64, 96), 4, width=4, weights=Weights(str(folder)))
     assert equal(encoder.encoder, load_method(folder).network.encoder)
-    with pytest.raises(InputError, match="no part of this run is an encoder like this one.* width=4"):
+    with pytest.raises(InputError, match=r"no part of this run is an encoder like this one.* width=4"):
         extractor("auto", (3, 64, 96), 4, width=8, weights=Weights(str(folder)))
 
 
@@ -241,15 +243,18 @@ def test_a_finished_run_needs_no_weights_any_more(tmp_path, monkeypatch):
 
 
 BAD = {
-    "an unknown name": (lambda t: TimmEncoder("resnt18"), "neither ours nor a network of timm's; near are resnet18"),
+    "an unknown name": (lambda t: TimmEncoder("resnt18"), "neither ours nor a network of timm's; near are "
+    "resnet18"),
     "no pyramid": (lambda t: TimmEncoder("vit_tiny_patch16_224"), "has no pyramid of maps"),
     "a norm": (lambda t: TimmEncoder("resnet18", norm="domain"), "needs norm=group or norm=batch"),
     "a depth": (lambda t: TimmEncoder("resnet18", depth=7), r"must lie in 2 … 6; got 7"),
     "channels": (lambda t: TimmEncoder("resnet18", channels=2), "of 1 or 3 channels; got 2"),
-    "small images": (lambda t: extractor("resnet18", (3, 28, 28), 10), "32 times smaller, and these have 28x28"),
+    "small images": (lambda t: extractor("resnet18", (3, 28, 28), 10), "32 times smaller, and these "
+    "have 28x28"),
     "small masks": (lambda t: TimmEncoder("resnet18")(noise(1, 3, 64, 16)), "these have 64x16"),
     "vectors": (lambda t: extractor("resnet18", (12, 1, 1), 3), "does not read vectors"),
-    "ImageNet for ours": (lambda t: extractor("unet", weights=Weights("imagenet")), "and encoder=unet is ours"),
+    "ImageNet for ours": (lambda t: extractor("unet", weights=Weights("imagenet")), "and "
+    "encoder=unet is ours"),
     "weights that timm has not": (
         lambda t: TimmEncoder("resnet10t_nothing", Weights("imagenet")), "neither ours nor a network",
     ),
@@ -262,7 +267,8 @@ BAD = {
         lambda t: convert(t / "state.pt", "resnet18", t / "out"), "are of another network: shapes differ",
     ),
     "an unknown padding": (
-        lambda t: convert(t / "state.pt", "convnext_atto", t / "out", padding="same"), "knows no other padding",
+        lambda t: convert(t / "state.pt", "convnext_atto", t / "out", padding="same"),
+        "knows no other padding",
     ),
     "a folder that is there": (lambda t: convert(t / "state.pt", "resnet18", t), "exists already"),
     "weights_dir as an override": (

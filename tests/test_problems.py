@@ -383,7 +383,10 @@ BAD = {
         lambda: build("dann", 3, True, "encoder=lenet"),
         "encoder=lenet gives classes, not masks",
     ),
-    "a network of timm's for vectors": (lambda: made("dann", (12, 1, 1), "encoder=resnet18"), "does not read vec"),
+    "a network of timm's for vectors": (
+        lambda: made("dann", (12, 1, 1), "encoder=resnet18"),
+        "does not read vec",
+    ),
     "a stem of an MLP": (lambda: made("mstl", (12, 1, 1), "stem=1"), "needs the U-Net encoder"),
     "pasted classes": (lambda: made("mstl_plus", (12, 1, 1), "paste=true"), "paste=true .* of classes there"),
     "units that are none": (lambda: made("mdan_soft", (12, 1, 1), "hidden=abc"), "joined by hyphens"),

@@ -115,7 +115,7 @@ PROFILES |= {
         log_every=250,
         checkpoint_every=1000,
     ),
-    # Photographs, and networks that are trained: batches, steps and rate are ours, the rate plain fine-tuning's best.
+    # Photographs and trained networks: batches, steps and rate are ours, the rate plain fine-tuning's best.
     "photos": Profile(
         size=(96, 96),
         steps=100,
