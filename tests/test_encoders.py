@@ -37,10 +37,10 @@ def equal(left: nn.Module, right: nn.Module) -> bool:
 @pytest.mark.parametrize(
     ("name", "channels", "reductions"),
     [
-        ("resnet18", (32, 64, 64, 128, 256, 512), (1, 2, 4, 8, 16, 32)),
-        (LITE, (32, 16, 24, 40, 112, 320), (1, 2, 4, 8, 16, 32)),
-        ("convnext_atto", (32, 40, 80, 160, 320), (1, 4, 8, 16, 32)),
-        ("vgg11_bn", (32, 64, 128, 256, 512, 512, 512), (1, 1, 2, 4, 8, 16, 32)),
+        ("resnet18", (16, 64, 64, 128, 256, 512), (1, 2, 4, 8, 16, 32)),
+        (LITE, (16, 16, 24, 40, 112, 320), (1, 2, 4, 8, 16, 32)),
+        ("convnext_atto", (16, 40, 80, 160, 320), (1, 4, 8, 16, 32)),
+        ("vgg11_bn", (16, 64, 128, 256, 512, 512, 512), (1, 1, 2, 4, 8, 16, 32)),
     ],
 )
 def test_any_pyramid_feeds_the_decoder(name, channels, reductions):
@@ -55,7 +55,7 @@ def test_sides_need_not_halve_evenly_and_a_smaller_depth_reads_smaller_images():
     (network,) = SubNetworks(1, encoder="resnet18")
     assert network(noise(1, 3, 48, 72)).logits.shape == (1, 1, 48, 72)
     (network,) = SubNetworks(1, encoder="resnet18", depth=4)
-    assert network.channels == (32, 64, 64, 128) and network(noise(1, 3, 8, 12)).logits.shape == (1, 1, 8, 12)
+    assert network.channels == (16, 64, 64, 128) and network(noise(1, 3, 8, 12)).logits.shape == (1, 1, 8, 12)
 
 
 @pytest.mark.parametrize("mean, deviation", [((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))])

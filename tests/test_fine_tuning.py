@@ -220,7 +220,7 @@ def test_amcf_has_as_many_networks_of_any_kind_as_are_named(J):
     shape = (3, 32, 32)
     method = made("amcf", f"models={','.join(FOUR.split(',')[:J])}", shape)
     b = batch(shape=shape)
-    heads = method.head_logits(b.target.x)
+    heads = method.each(b.target.x)
     assert heads.shape == (J, 8, 3, 1, 1)
     assert torch.allclose(method.predict(b.target.x), heads.mean(0), atol=1e-6)
     losses = method.losses(b, 0.5)

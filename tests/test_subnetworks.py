@@ -2,8 +2,11 @@
 
 import pytest
 import torch
+from conftest import toy_task
+from small import batch_of, close, gradients, total
 from torch import nn
 
+from mstl.methods import build
 from mstl.nn import Encoder, SubNetwork, SubNetworks, TimmEncoder, Weights, segmentation_loss
 from mstl.system.errors import InputError
 
@@ -128,3 +131,42 @@ def test_own_encoder():
 def test_bad_input_names_what_is_wrong(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+@pytest.mark.parametrize("labels", [0, 4])
+@pytest.mark.parametrize("source_size", [(32, 48), (16, 24)])  # in one pass with the target, or not
+def test_sub_networks_that_share_an_encoder_begin_as_those_with_equal_ones(source_size, labels):
+    task = toy_task(3, labels, (32, 48), source_size)
+    batch = batch_of(task)
+
+    def made(overrides):
+        torch.manual_seed(0)
+        return build("mstl", 3, labels > 0, f"depth=3 {overrides}", width=4).train()
+
+    shared, apart = made("shared=true"), made("")
+    state = {k: v for k, v in shared.state_dict().items() if ".own." not in k}
+    assert state.keys() == apart.state_dict().keys()
+    apart.load_state_dict(state)
+    mine, theirs = (m.losses(batch, 0.7) for m in (shared, apart))
+    assert mine.keys() == theirs.keys()
+    assert all(torch.allclose(mine[k], theirs[k], atol=1e-5) for k in mine)
+    gradient = gradients(shared.subnetworks[0].encoder, total(mine))
+    of_each = [gradients(network.encoder, total(theirs)) for network in apart.subnetworks]
+    assert close(gradient, [sum(parts) for parts in zip(*of_each, strict=True)], 1e-5)
+    x = batch.target.x
+    assert torch.allclose(shared.eval().predict(x), apart.eval().predict(x), atol=1e-5)
+
+
+def test_the_target_passes_a_shared_encoder_once():
+    torch.manual_seed(0)
+    method, batch = build("mstl", 3, True, "depth=2 shared=true", width=4).train(), batch_of(toy_task(3))
+    seen = []
+    encoder = method.subnetworks[0].encoder
+    encoder.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    method.losses(batch, 0.5)
+    assert sum(seen) == batch.source_x.shape[0] * batch.source_x.shape[1] + len(batch.target.x)
+    seen.clear()
+    method.predict(batch.target.x)
+    assert seen == [len(batch.target.x)]
+    scales = [network.own.scale[0] for network in method.subnetworks]
+    assert len({id(scale) for scale in scales}) == 3

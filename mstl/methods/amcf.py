@@ -106,7 +106,7 @@ class AMCF(Method):
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         y = batch.target.y
-        logits = self.head_logits(batch.target.x[: len(y)])
+        logits = self.each(batch.target.x[: len(y)])
         learning = (p for p in self.networks.parameters() if p.requires_grad)
         return {
             "target": torch.stack([self.problem.loss(o, y) for o in logits]).sum(),
@@ -115,9 +115,10 @@ class AMCF(Method):
         }
 
     def predict(self, images: Tensor) -> Tensor:
-        return self.head_logits(images).mean(0)
+        return self.each(images).mean(0)
 
-    def head_logits(self, images: Tensor) -> Tensor:
+    def each(self, images: Tensor) -> Tensor:
+        """Logits of every network, (J, n, K, 1, 1): one a source model, not one a source of the task."""
         return torch.stack([network(images, TARGET).logits for network in self.networks])
 
     def networks_of_sources(self) -> Iterable[tuple[int, nn.Module]]:

@@ -68,6 +68,7 @@ class Hyperparameters:
         problem: Problem | None = None,
         attention: str = "none",
         stem: int = 0,
+        shared: bool = False,
         pooled: bool = True,
     ) -> SubNetworks:
         """``sources`` fresh networks of this size for a problem, masks by default."""
@@ -86,6 +87,7 @@ class Hyperparameters:
             weights=self.origin,
             frozen=self.frozen,
             stem=stem,
+            shared=shared,
         )
 
 

@@ -38,6 +38,7 @@ class Hyperparameters(adversary.Hyperparameters):
             parts.
         discriminator_reads: ``features``, before attention as in the paper, or ``attended`` ones.
         stem: levels of the encoder, from the finest, that the sub-networks share.
+        shared: one encoder for all, each sub-network with a scale and shift of its own at every level.
         heads_see_target: heads P_j also learn from the labelled target images; of a union they always do,
             together, and never one by one.
         prediction: ``fused``, ``heads`` (their mean) or ``all`` (the mean of both kinds), where there is a
@@ -50,6 +51,7 @@ class Hyperparameters(adversary.Hyperparameters):
     fusion: str = "concat"
     discriminator_reads: str = "features"
     stem: int = 0
+    shared: bool = False
     heads_see_target: bool = False
     prediction: str = "fused"
 
@@ -119,7 +121,7 @@ class MSTL(base.Method):
         self.synchronised = hyper.synchronised
         # Of classes attention and discriminators see places; what they leave is pooled, then fused.
         self.subnetworks = self.new_networks(
-            sources, attention=hyper.attention, stem=hyper.stem, pooled=False
+            sources, attention=hyper.attention, stem=hyper.stem, shared=hyper.shared, pooled=False
         )
         channels = self.subnetworks[0].attended_channels
         # A fused predictor learns from target labels alone: without any it would only add noise.
@@ -159,11 +161,10 @@ class MSTL(base.Method):
         self, batch: Batch, read: int
     ) -> tuple[Sequence[SubNetworkOutput], Sequence[SubNetworkOutput]]:
         """All sub-networks on their sources and on the target, with logits of its first ``read`` images."""
+        seen = self.subnetworks.seen_together(batch.source_x, [target.x for target in batch.targets])
         pairs = (
-            network.pair(x, target.x, read, judge)
-            for (network, judge), x, target in zip(
-                self._members(), batch.source_x, batch.targets, strict=True
-            )
+            network.pair(x, target, read, judge)
+            for (network, judge), x, target in zip(self._members(), *seen, strict=True)
         )
         return tuple(zip(*pairs, strict=True))
 
@@ -203,7 +204,8 @@ class MSTL(base.Method):
 
     def predict(self, images: Tensor) -> Tensor:
         alone = self.fuses and self.hyper.prediction == "fused"
-        outputs = [network(images, TARGET, 0 if alone else None, judge) for network, judge in self._members()]
+        seen = self.subnetworks.seen(images, TARGET)
+        outputs = [network(seen, TARGET, 0 if alone else None, judge) for network, judge in self._members()]
         if alone:
             return self.fused(outputs)
         heads = self.over_heads(torch.stack([output.logits for output in outputs]))
@@ -224,9 +226,8 @@ class MSTL(base.Method):
         return union(logits) if self.unites else logits.mean(0)
 
     def head_logits(self, images: Tensor) -> Tensor:
-        return torch.stack(
-            [network(images, TARGET, None, judge).logits for network, judge in self._members()]
-        )
+        seen = self.subnetworks.seen(images, TARGET)
+        return torch.stack([network(seen, TARGET, None, judge).logits for network, judge in self._members()])
 
     def source_features(self, images: Tensor, source: int, domain: int | None = None) -> Tensor:
         return self._represent(source, images, domain).features

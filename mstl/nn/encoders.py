@@ -103,7 +103,8 @@ def _made(name, shape, classes, width, depth, norm, weights, hidden, pooled) -> 
     elif name == "unet":
         encoder = Encoder(width, depth or 4, norm, shape[0])
     else:
-        encoder = TimmEncoder(name, weights, depth=depth, norm=norm, masks=not classes, channels=shape[0])
+        options = {"width": width, "depth": depth, "norm": norm, "channels": shape[0]}
+        encoder = TimmEncoder(name, weights, masks=not classes, **options)
         if shape[1]:
             check_reduction(name, encoder.reduction, shape[1:])
     return Pooled(encoder, pooled) if classes else encoder

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mstl.nn.attention import LocalAttention, transferable_weights
-from mstl.nn.encoders import choice, extractor, predictor
+from mstl.nn.encoders import extractor, predictor
 from mstl.nn.unet import SOURCE, TARGET, Encoder
 from mstl.nn.weights import RANDOM, Weights
 from mstl.system.errors import InputError
@@ -56,6 +56,26 @@ class SubNetworkOutput(NamedTuple):
         )
 
 
+class OwnScale(nn.Module):
+    r"""What is local on top of an encoder that several sub-networks share: :math:`γ_c f_c + β_c` at each
+    level.
+
+    Args:
+        channels: of the levels; γ begins at 1 and β at 0.
+
+    Source: the residual adapters of Rebuffi et al., "Learning multiple visual domains with residual
+    adapters", NeurIPS 2017, in the form of Perez et al., "FiLM", AAAI 2018.
+    """
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.scale = nn.ParameterList(torch.ones(c, 1, 1) for c in channels)
+        self.shift = nn.ParameterList(torch.zeros(c, 1, 1) for c in channels)
+
+    def forward(self, maps: Maps) -> Maps:
+        return tuple(f * γ + β for f, γ, β in zip(maps, self.scale, self.shift, strict=True))
+
+
 class SubNetwork(nn.Module):
     """F_j, A_j and P_j of one (source, target) pair.
 
@@ -69,17 +89,24 @@ class SubNetwork(nn.Module):
         attention: "both", "channel", "spatial", "none", or "transferable" (:func:`transferable_weights`).
         norm: normalisation of the decoder.
         classes: number of classes, 0 for a mask.
+        shares: whether the encoder serves other sub-networks, too; then each has an :class:`OwnScale`.
 
-    Shape: images (n, 3, h, w) → :class:`SubNetworkOutput`.
+    Shape: images (n, 3, h, w), or the encoder's maps of them → :class:`SubNetworkOutput`.
 
     Source: MSTL, arXiv 2305.19067, abstract; layers are our reconstruction.
     """
 
     def __init__(
-        self, encoder: nn.Module, attention: str = "both", norm: str = "group", classes: int = 0
+        self,
+        encoder: nn.Module,
+        attention: str = "both",
+        norm: str = "group",
+        classes: int = 0,
+        shares: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = encoder
+        self.own = OwnScale(encoder.channels) if shares else None
         self.transferable = attention == "transferable"
         layers = "none" if self.transferable else attention
         self.attention = nn.ModuleList(LocalAttention(c, layers) for c in encoder.channels)
@@ -101,7 +128,7 @@ class SubNetwork(nn.Module):
 
     def forward(
         self,
-        images: Tensor,
+        images: Tensor | Maps,
         domain: int | None = None,
         read: int | None = None,
         judge: nn.Module | None = None,
@@ -109,18 +136,22 @@ class SubNetwork(nn.Module):
         """F_j, A_j and P_j.
 
         Args:
-            images: (n, 3, h, w).
+            images: (n, 3, h, w), or what the encoder makes of them.
             domain: `SOURCE` or `TARGET`; needed by norm "domain" alone.
             read: of how many images, from the first, logits are wanted; all by default.
             judge: the domain discriminator, needed by attention "transferable" alone.
         """
         seen = self.represent(images, domain, judge)
         if read == 0:
-            return SubNetworkOutput(*seen, images.new_empty(0))
+            return SubNetworkOutput(*seen, seen.features.new_empty(0))
         return SubNetworkOutput(*seen, self.predictor(first(seen.attended, read), domain))
 
     def pair(
-        self, source: Tensor, target: Tensor, read: int | None = None, judge: nn.Module | None = None
+        self,
+        source: Tensor | Maps,
+        target: Tensor | Maps,
+        read: int | None = None,
+        judge: nn.Module | None = None,
     ) -> tuple[SubNetworkOutput, SubNetworkOutput]:
         """The sub-network on its source and on the target, with logits of the target's first ``read`` images.
 
@@ -131,17 +162,21 @@ class SubNetwork(nn.Module):
         """
         if not self.by_image:
             read = None
-        if not (self.training and self.by_image and source.shape[1:] == target.shape[1:]):
+        levels = [(s, t) for s, t in zip(_levels(source), _levels(target), strict=True)]
+        if not (self.training and self.by_image and all(s.shape[1:] == t.shape[1:] for s, t in levels)):
             return self(source, SOURCE, None, judge), self(target, TARGET, read, judge)
-        count = len(source)
+        count = len(levels[0][0])
         decoded = None if read is None else count + read
-        return self(torch.cat((source, target)), None, decoded, judge).split(count)
+        both = tuple(map(torch.cat, levels))
+        return self(both if isinstance(source, tuple) else both[0], None, decoded, judge).split(count)
 
     def represent(
-        self, images: Tensor, domain: int | None = None, judge: nn.Module | None = None
+        self, images: Tensor | Maps, domain: int | None = None, judge: nn.Module | None = None
     ) -> Representation:
         """F_j and A_j alone."""
-        maps = self.encoder(images, domain)
+        maps = images if isinstance(images, tuple) else self.encoder(images, domain)
+        if self.own is not None:
+            maps = self.own(maps)
         if self.transferable:
             weight = transferable_weights(judge, maps[-1])
             weights = tuple(F.interpolate(weight, size=f.shape[-2:], mode="nearest") for f in maps)
@@ -160,6 +195,10 @@ class SubNetwork(nn.Module):
             return seen.logits
         rest = self.predictor(_of(seen.attended, slice(read, None)))
         return torch.cat((seen.logits, rest)) if read else rest
+
+
+def _levels(images: Tensor | Maps) -> Maps:
+    return images if isinstance(images, tuple) else (images,)
 
 
 def first(maps: Sequence[Tensor], count: int | None) -> Maps:
@@ -183,6 +222,8 @@ class SubNetworks(nn.ModuleList):
         weights: what the encoders start from.
         hidden: units of the layers of an MLP.
         stem: levels of the U-Net encoder, from the finest, that all sub-networks share.
+        shared: one encoder for all sub-networks, which differ in their scales and shifts of its maps and in
+            what follows. The target passes through it once, not J times.
         shape: (channels, height, width) of an input.
         classes: number of classes, 0 for masks.
         pooled: for classes, whether an encoder ends in one place, where domains are compared; else attention
@@ -205,24 +246,31 @@ class SubNetworks(nn.ModuleList):
         frozen: str = "none",
         hidden: tuple[int, ...] = (1000, 500, 100),
         stem: int = 0,
+        shared: bool = False,
         shape: tuple[int, int, int] = (3, 0, 0),
         classes: int = 0,
         pooled: bool = True,
     ) -> None:
         if sources < 1:
             raise InputError(f"the number of sources must be at least 1; got {sources}")
-        if stem and (choice(encoder, shape, classes) != "unet" or not 0 <= stem <= (depth or 4)):
-            raise InputError(f"stem={stem} must be 0 to {depth or 4}, and needs the U-Net encoder")
+        if stem and shared:
+            raise InputError(f"stem={stem} goes without shared=true, with which all levels are shared")
+        options = {"width": width, "depth": depth, "norm": norm, "hidden": hidden, "weights": weights}
 
-        def member() -> SubNetwork:
-            options = {"width": width, "depth": depth, "norm": norm, "hidden": hidden}
-            own = extractor(encoder, shape, classes, **options, weights=weights, frozen=frozen, pooled=pooled)
-            return SubNetwork(own, attention, norm, classes)
+        def made() -> nn.Module:
+            return extractor(encoder, shape, classes, **options, frozen=frozen, pooled=pooled)
 
-        super().__init__(member() for _ in range(sources))
-        for network in list(self)[1:]:
+        one = made() if shared else None
+        super().__init__(SubNetwork(one or made(), attention, norm, classes, shared) for _ in range(sources))
+        self.shared = shared
+        for network in list(self) if stem else ():
+            levels = _unet(network)
+            if levels is None or not 0 <= stem <= len(levels):
+                raise InputError(
+                    f"stem={stem} must be 0 to {len(levels or ()) or depth or 4}, and needs the U-Net encoder"
+                )
             for level in range(stem):
-                _unet(network).levels[level] = _unet(self[0]).levels[level]
+                levels[level] = _unet(self[0])[level]
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -235,8 +283,29 @@ class SubNetworks(nn.ModuleList):
         return self[0].stride
 
     def forward(self, images: Tensor, domain: int | None = None) -> tuple[SubNetworkOutput, ...]:
-        return tuple(network(images, domain) for network in self)
+        seen = self.seen(images, domain)
+        return tuple(network(seen, domain) for network in self)
+
+    def seen(self, images: Tensor, domain: int | None = None) -> Tensor | Maps:
+        """What every sub-network reads of images: the maps of the encoder that they share, else the "
+        "images."""
+        return self[0].encoder(images, domain) if self.shared else images
+
+    def seen_together(
+        self, sources: Sequence[Tensor], targets: Sequence[Tensor]
+    ) -> tuple[Sequence[Tensor | Maps], Sequence[Tensor | Maps]]:
+        """The same of a batch: for each source its images, and the target's, of which equal ones "
+        "pass once."""
+        if not self.shared:
+            return sources, targets
+        once = {id(x): x for x in targets}
+        passed = {key: self.seen(x, TARGET) for key, x in once.items()}
+        if not self[0].by_image:
+            return [self.seen(x, SOURCE) for x in sources], [passed[id(x)] for x in targets]
+        levels = (level.split([len(x) for x in sources]) for level in self.seen(torch.cat(tuple(sources))))
+        return list(zip(*levels, strict=True)), [passed[id(x)] for x in targets]
 
 
-def _unet(network: SubNetwork) -> Encoder:
-    return next(module for module in network.encoder.modules() if isinstance(module, Encoder))
+def _unet(network: SubNetwork) -> nn.ModuleList | None:
+    found = (module.levels for module in network.encoder.modules() if isinstance(module, Encoder))
+    return next(found, None)

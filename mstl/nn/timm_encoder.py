@@ -13,8 +13,6 @@ from mstl.nn.unet import double_convolution, group_count
 from mstl.nn.weights import RANDOM, Weights
 from mstl.system.errors import InputError
 
-STEM_WIDTH = 32
-
 
 class TimmEncoder(nn.Module):
     """The stages of a network of timm.
@@ -30,6 +28,7 @@ class TimmEncoder(nn.Module):
         name: of timm's, ``resnet18`` or ``tf_efficientnet_lite0``: every network with a pyramid, whose stages
             get coarser one by one.
         weights: what it starts from; random by default.
+        width: channels of the stem.
         depth: levels of maps for masks, the stem included; 0 is all.
         norm: what becomes of batch normalisation. With "group" every image is normalised by itself: by group
             normalisation where weights are random, and where they are not by the statistics and the affine
@@ -54,6 +53,7 @@ class TimmEncoder(nn.Module):
         name: str = "resnet18",
         weights: Weights = RANDOM,
         *,
+        width: int = 16,
         depth: int = 0,
         norm: str = "group",
         masks: bool = True,
@@ -76,8 +76,8 @@ class TimmEncoder(nn.Module):
         widths = tuple(stage["num_chs"] for stage in stages)
         if masks:
             network.prune_intermediate_layers(self.levels, prune_norm=True, prune_head=True)
-            self.stem = double_convolution(channels, STEM_WIDTH, norm)
-            self.channels = (STEM_WIDTH, *widths)
+            self.stem = double_convolution(channels, width, norm)
+            self.channels = (width, *widths)
         else:
             self.channels = (*widths, network.num_features)
         #: which of the maps are those of stages

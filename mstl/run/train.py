@@ -161,7 +161,7 @@ def is_finished(folder: Path, identity: dict[str, Any]) -> bool:
 
 def _changed(found: dict[str, Any], identity: dict[str, Any]) -> list[str]:
     """Which of data and code are others than they were."""
-    return [key for key in FINGERPRINTS if found.get(key, "") != identity.get(key, "")]
+    return [key for key in FINGERPRINTS if (found.get(key) or "") != (identity.get(key) or "")]
 
 
 def _say_what_goes(folder: Path, identity: dict[str, Any]) -> None:
