@@ -1,0 +1,1 @@
+"""Networks that are trained: what their features tell, and what holds them."""
