@@ -48,7 +48,7 @@ def extractor(
     width: int = 16,
     depth: int = 0,
     norm: str = "group",
-    weights: Weights = RANDOM,
+    weights: Weights | str = RANDOM,
     frozen: str = "none",
     hidden: tuple[int, ...] = (1000, 500, 100),
     pooled: bool = True,
@@ -60,7 +60,7 @@ def extractor(
             one that fits.
         shape, classes: as in `choice`.
         width, depth, norm, hidden: of the encoder, as far as it has them; depth 0 is its own.
-        weights: what it starts from.
+        weights: what it starts from, or the name of it.
         frozen: what of it stands still: ``none``, ``all``, or how many of its stages, from the finest. Their
             normalisation keeps its statistics.
         pooled: for classes, whether it pools, or leaves that to who attends to its map.
@@ -68,6 +68,7 @@ def extractor(
     Raises:
         InputError: as `choice`, or values the network refuses.
     """
+    weights = Weights(weights) if isinstance(weights, str) else weights
     made = _made(name, shape, classes, width, depth, norm, weights, hidden, pooled)
     if frozen == "all":
         return freeze(made)
@@ -93,8 +94,7 @@ def _made(name, shape, classes, width, depth, norm, weights, hidden, pooled) -> 
     if weights.given and name in OURS:
         raise InputError(
             f"weights={weights.name} are of a network of timm's, and encoder={name} is ours; name one "
-            f"of timm's "
-            "(encoder=tf_efficientnet_lite0), or the folder of a finished run as weights"
+            "of timm's (encoder=tf_efficientnet_lite0), or the folder of a finished run as weights"
         )
     if name == "mlp":
         encoder = MLP(shape[0], hidden, norm)
