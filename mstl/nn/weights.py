@@ -135,15 +135,14 @@ class Weights:
             close = get_close_matches(name, timm.list_models(), 5) or timm.list_models(f"*{name}*")[:5]
             near = f"; near are {', '.join(close)}" if close else ""
             raise InputError(f"encoder={name} is neither ours nor a network of timm's{near}")
-        reads = self.given and _READING.get()
+        # Where only sizes are asked for, nothing is fetched or read.
+        reads = self.given and _READING.get() and torch.get_default_device().type != "meta"
         if self.folder is not None:
             return self._of_folder(name, timm.create_model, reads)
         if self.given and name in PACKAGES:
             return _of_package(name, timm.create_model, reads)
         if self.given and not timm.models.is_model_pretrained(name):
             raise InputError(f"weights=imagenet: timm has none of {name}; set weights=none")
-        # Where only sizes are asked for, nothing is fetched.
-        reads = reads and torch.get_default_device().type != "meta"
         try:
             return timm.create_model(name, pretrained=reads, num_classes=0)
         except Exception as error:  # a dozen kinds, of three libraries
@@ -203,8 +202,7 @@ def load_in_order(network: nn.Module, state: dict[str, Tensor], whose: str) -> N
     own = network.state_dict()
     if [tuple(v.shape) for v in state.values()] != [tuple(v.shape) for v in own.values()]:
         raise InputError(f"{whose} are of another network: shapes differ")
-    if not any(value.is_meta for value in own.values()):
-        network.load_state_dict(dict(zip(own, state.values(), strict=True)))
+    network.load_state_dict(dict(zip(own, state.values(), strict=True)))
 
 
 def load_run(encoder: nn.Module, folder: Path) -> None:
