@@ -18,6 +18,8 @@ from torch.nn import functional as F
 from mstl.data.augment import Augment
 from mstl.data.batches import Batches
 from mstl.methods import build, configured
+from mstl.nn import extractor
+from mstl.nn.rest import Rest
 from mstl.nn.transfer import importance
 from mstl.run.checkpoint import load_checkpoint
 from mstl.run.config import TrainConfig
@@ -147,6 +149,26 @@ def test_delta_counts_a_channel_by_what_is_lost_without_it():
         without[:, c] = 0
         assert grown[c].item() == pytest.approx((loss(without) - loss(places)).item(), abs=1e-6)
     assert grown.shape == (50,) and grown[7].item() == pytest.approx(0, abs=1e-7)
+
+
+@pytest.mark.parametrize("encoder", ["tf_efficientnet_lite0", "resnet18", "unet"])
+def test_the_rest_of_a_network_is_the_whole_one(encoder):
+    """Every stage, every channel that is tried: as a hook in the whole network has it, to the bit."""
+    torch.manual_seed(0)
+    network = extractor(encoder, (3, 32, 32), 3, width=4, norm="batch").eval()
+    x = batch().target.x[:2]
+    for name in network.stage_modules:
+        stage = network.get_submodule(name)
+        rest = Rest(network, stage, x)
+        for channel in (0, rest.map.shape[1] - 1):
+            changed = rest.map.clone()
+            changed[:, channel] = 0
+            hook = stage.register_forward_hook(lambda *_, changed=changed: changed)
+            whole = network(x)
+            hook.remove()
+            assert all(torch.equal(a, b) for a, b in zip(rest(changed), whole, strict=True))
+    assert not any("forward" in vars(module) for module in network.modules())
+    assert sum("conv" in type(m).__name__.lower() for m in rest.before) > 2
 
 
 def test_the_head_of_delta_learns_alone_then_begins_anew():

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mstl.data.batches import Batch
 from mstl.methods import feature_map
 from mstl.nn import TARGET
+from mstl.nn.rest import Rest
 from mstl.nn.transfer import importance, squared_norm, weighted_map_distance
 from mstl.system.errors import InputError
 
@@ -93,23 +94,14 @@ class DELTA(feature_map.FeatureMap):
     @torch.no_grad()
     def increases(self, stage: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """By how much the loss grows when one channel of a stage's map is zero, (C,)."""
-        full, seen = self._loss(x, y), []
-        hook = stage.register_forward_hook(lambda _, __, out: seen.append(out.shape[1]))
-        self.start(x[:1])
-        hook.remove()
-        return torch.stack([self._without(stage, c, x, y) - full for c in range(seen[0])])
+        rest = Rest(self.start, stage, x)
 
-    def _without(self, stage: nn.Module, channel: int, x: Tensor, y: Tensor) -> Tensor:
-        def zero(_module: nn.Module, _inputs: tuple, out: Tensor) -> Tensor:
-            out = out.clone()
-            out[:, channel] = 0
-            return out
+        def loss(changed: Tensor) -> Tensor:
+            return self.problem.loss(self.network.predictor(rest(changed), TARGET), y)
 
-        hook = stage.register_forward_hook(zero)
-        try:
-            return self._loss(x, y)
-        finally:
-            hook.remove()
-
-    def _loss(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.problem.loss(self.network.predictor(self.start(x), TARGET), y)
+        full, grown = loss(rest.map), []
+        for channel in range(rest.map.shape[1]):
+            without = rest.map.clone()
+            without[:, channel] = 0
+            grown.append(loss(without) - full)
+        return torch.stack(grown)

@@ -1,0 +1,171 @@
+"""Figures of the pages on trained networks: what attention looks at, what pulls networks together, "
+"and cuts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch.nn import functional as F
+
+from mstl.data.augment import to_float
+from mstl.methods.afa import AFA
+from mstl.methods.amcf import collaboration
+from mstl.methods.catalogue import described
+from mstl.nn.transfer import place_distance
+from mstl.report import plots
+
+OURS, OTHER = plots.PALETTE[0], plots.PALETTE[1]
+
+
+def looking_away(moved: tuple[float, float] = (1.0, 4.0)) -> Figure:
+    """Ω of two places that have moved by these squared distances, by the weight of the first."""
+    source = torch.zeros(1, 1, 1, 2, dtype=torch.float64)
+    target = torch.tensor(moved, dtype=torch.float64).sqrt().view(1, 1, 1, 2)
+    weights = torch.linspace(0, 1, 101, dtype=torch.float64)
+    omega = [place_distance(source, target, torch.stack((a, 1 - a))[None]).item() for a in weights]
+    figure, ax = plt.subplots(figsize=(6, 3))
+    ax.plot(weights, omega, color=OURS)
+    ax.axvline(0.5, color=plots.GREY, ls=":")
+    ax.plot(weights[int(np.argmin(omega))], min(omega), "o", color=OTHER, ms=7)
+    ax.set(xlabel="weight of the place that moved less", ylabel="Ω")
+    return figure
+
+
+@torch.no_grad()
+def attention_maps(method: AFA, images: torch.Tensor) -> list[torch.Tensor]:
+    """n·a of every layer that is held, (n, h, w): 1 where all places count alike; of uint8 images."""
+    device = next(method.parameters()).device
+    stages = method.held(method.start.staged(to_float(images).to(device))[0])
+    weights = (method.places_of(layer, stage.float()) for layer, stage in enumerate(stages))
+    return [
+        (a * a.shape[1]).view(-1, *stage.shape[-2:]).cpu() for a, stage in zip(weights, stages, strict=True)
+    ]
+
+
+def attention_over(images: torch.Tensor, maps: Sequence[torch.Tensor], names: Sequence[str]) -> Figure:
+    """Images and, a column for each layer, where its attention lies: 1 is even, more is bright.
+
+    Args:
+        images: uint8 (n, 3, h, w).
+        maps: of each layer (n, h', w').
+        names: of the layers.
+    """
+    figure, axes = plt.subplots(len(images), 1 + len(maps), figsize=(9.5, 1.55 * len(images)), squeeze=False)
+    largest = max(float(layer.max()) for layer in maps)
+    for i, row in enumerate(axes):
+        row[0].imshow(plots.to_picture(images[i]))
+        for ax, layer in zip(row[1:], maps, strict=True):
+            big = F.interpolate(layer[i][None, None], size=images.shape[-2:], mode="nearest")[0, 0]
+            shown = ax.imshow(big, cmap="magma", vmin=0, vmax=largest)
+        for ax in row:
+            ax.set(xticks=[], yticks=[])
+            ax.grid(visible=False)
+    for ax, name in zip(axes[0], ("image", *names), strict=True):
+        ax.set_title(name)
+    figure.colorbar(shown, ax=axes, shrink=0.8, label="n·a")
+    return figure
+
+
+def entropies(steps: Sequence[int], curves: Mapping[str, Sequence[float]], second: float) -> Figure:
+    """Entropy of each attention over training, 1 where all counts alike; ``second`` is where stage two "
+    "begins."""
+    figure, ax = plt.subplots(figsize=(6.5, 2.8))
+    for (name, values), paint in zip(curves.items(), (OURS, OTHER), strict=False):
+        ax.plot(steps, values, color=paint, label=name)
+    ax.axvline(second, color=plots.GREY, ls=":")
+    ax.set(xlabel="training step", ylabel="entropy / its maximum", ylim=(0, 1.05))
+    ax.legend()
+    return figure
+
+
+def by_labels(summary: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
+    """Score by the number of labelled images, a panel for each data set, a line for each variant.
+
+    Args:
+        summary: rows of `mstl.report.grid.comparison.summarise`.
+        labels: variant -> what the legend calls it, in order; the others are left out.
+    """
+    names = list(dict.fromkeys(summary["data"]))
+    figure, axes = plt.subplots(1, len(names), figsize=(3.4 * len(names) + 1.8, 3.3), squeeze=False)
+    for ax, data in zip(axes[0], names, strict=True):
+        rows = summary[summary["data"] == data]
+        ticks = sorted(rows["labels"].unique())
+        for k, (variant, label) in enumerate(labels.items()):
+            own = rows[rows["method"] == variant].sort_values("labels")
+            if own.empty:
+                continue
+            entry = described(variant.partition("+")[0])
+            x = np.array([ticks.index(n) for n in own["labels"]]) + (k - len(labels) / 2) * 0.06
+            spread = np.stack((own["mean"] - own["low"], own["high"] - own["mean"]))
+            line = ":" if "uniform" in variant else "-"
+            ax.errorbar(
+                x,
+                own["mean"],
+                spread,
+                color=entry.colour,
+                marker=entry.marker,
+                ls=line,
+                ms=5,
+                lw=1.2,
+                label=label,
+            )
+        ax.set_xticks(range(len(ticks)), [str(n) for n in ticks])
+        ax.set(title=data, xlabel="labelled images")
+    axes[0, 0].set_ylabel("accuracy (%)")
+    handles = {
+        label: handle for ax in axes[0] for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside right center", fontsize=8)
+    return figure
+
+
+def pull() -> Figure:
+    """How hard two networks that are d apart are pulled together, by the norm of AMCF and by its square."""
+    distances = np.linspace(0, 3, 61)
+    norm, square = [], []
+    for d in distances:
+        logits = torch.tensor([[[d / 2, 0.0]], [[-d / 2, 0.0]]], dtype=torch.float64, requires_grad=True)
+        norm.append(torch.autograd.grad(collaboration(logits), logits)[0][0].norm().item())
+        squared = (logits - logits.mean(0)).square().sum(-1).mean()
+        square.append(torch.autograd.grad(squared, logits)[0][0].norm().item())
+    figure, ax = plt.subplots(figsize=(6, 3))
+    ax.plot(distances, norm, color=OURS, label="norm (AMCF)")
+    ax.plot(distances, square, color=plots.GREY, label="its square")
+    ax.set(xlabel="distance of two networks' logits", ylabel="length of the gradient")
+    ax.legend()
+    return figure
+
+
+def search(table: pd.DataFrame) -> Figure:
+    """Every try of a search of layers: where it was (two networks), its score, and in which order.
+
+    Args:
+        table: of `mstl.run.layers.search_layers`.
+    """
+    first, second = (table["cuts"].str.split("-").str[j].astype(int) for j in (0, 1))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    shown = left.scatter(first, second, c=100 * table["validation"], cmap="viridis", s=45)
+    best = int(table["validation"].idxmax())
+    left.plot(first[best], second[best], "o", ms=13, mfc="none", color=OTHER)
+    left.set(xlabel="layers of the first that stand still", ylabel="of the second")
+    figure.colorbar(shown, ax=left, label="validation (%)")
+    for column, paint in (("validation", OURS), ("test", OTHER)):
+        right.plot(100 * table[column], "o", color=paint, ms=3.5, alpha=0.6)
+        right.plot(100 * table[column].cummax(), color=paint, label=f"{column}, best so far")
+    right.set(xlabel="evaluation", ylabel="accuracy (%)")
+    right.legend()
+    return figure
+
+
+def flattery(table: pd.DataFrame) -> dict[str, float]:
+    """What choosing on test images promises, and what choosing on validation images gives, in percent."""
+    honest, peeking = (int(table[column].idxmax()) for column in ("validation", "test"))
+    return {
+        "chosen on validation": 100 * table["test"][honest],
+        "chosen on test": 100 * table["test"][peeking],
+    }
