@@ -21,6 +21,14 @@ def is_control(variant: str) -> bool:
     return UNIFORM in Variant.parse(variant).changes
 
 
+def names(cars: pd.DataFrame) -> dict[str, str]:
+    """Variant -> title of the chain's methods and of AFA's control, in order: what a figure shows."""
+    order = ("target_only", "fine_tuning", "l2_sp", "feature_map", "delta", "afa")
+    found = sorted(cars["method"].unique(), key=lambda variant: (is_control(variant), len(variant)))
+    shown = {v: v for name in order for v in found if Variant.parse(v).method == name}
+    return {v: _title(v) if not is_control(v) else "AFA, uniform attention" for v in shown}
+
+
 def settings(cars: pd.DataFrame) -> list[tuple[str, str, int]]:
     """(data, recipe, labels), in order."""
     found = cars[["data", "recipe", "labels"]].drop_duplicates().sort_values(["data", "recipe", "labels"])
@@ -113,8 +121,11 @@ def teacher_bars(cars: pd.DataFrame, runs: pd.DataFrame, seeds: int = SEEDS) -> 
 
 def _best(scores: pd.DataFrame, among: list[str]) -> str | None:
     """The variant with the highest mean, of those that were run."""
-    means = scores[scores["method"].isin(among)].groupby("method")["score"].mean()
-    return None if means.empty else str(means.idxmax())
+    rows = scores[scores["method"].isin(among)]
+    if rows.empty:
+        return None
+    means = comparison.summarise(rows).set_index("method")["mean"]
+    return str(means.idxmax())
 
 
 def _judged(scores, spent, ours, other, seeds) -> dict[str, object]:

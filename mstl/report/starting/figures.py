@@ -13,11 +13,13 @@ from matplotlib.figure import Figure
 from torch.nn import functional as F
 
 from mstl.data.augment import to_float
+from mstl.data.domain import Domain
 from mstl.methods.afa import AFA
 from mstl.methods.amcf import collaboration
 from mstl.methods.catalogue import described
 from mstl.nn.transfer import place_distance
 from mstl.report import plots
+from mstl.run.train import Trainer
 
 OURS, OTHER = plots.PALETTE[0], plots.PALETTE[1]
 
@@ -34,6 +36,12 @@ def looking_away(moved: tuple[float, float] = (1.0, 4.0)) -> Figure:
     ax.plot(weights[int(np.argmin(omega))], min(omega), "o", color=OTHER, ms=7)
     ax.set(xlabel="weight of the place that moved less", ylabel="Ω")
     return figure
+
+
+def accuracy(trainer: Trainer, domain: Domain) -> float:
+    """Share of a domain's images that a run takes for what they are, in percent."""
+    logits = torch.cat([trainer.predict(to_float(images)).cpu() for images in domain.images.split(64)])
+    return 100 * float(trainer.task.problem.table(logits, domain)["accuracy"].mean())
 
 
 @torch.no_grad()
