@@ -10,6 +10,7 @@ from mstl.report.family.bars import best
 from mstl.report.grid import comparison
 from mstl.report.grid.comparison import choose
 from mstl.report.grid.judging import COLUMNS, SEEDS, judged, missing, noted, place
+from mstl.report.scores import scores_of
 from mstl.run.names import Variant
 
 CHAIN = ("afa", "delta", "l2_sp", "fine_tuning", "target_only")  # each is to be no worse than the next
@@ -124,8 +125,7 @@ def _best(scores: pd.DataFrame, among: list[str]) -> str | None:
     rows = scores[scores["method"].isin(among)]
     if rows.empty:
         return None
-    means = comparison.summarise(rows).set_index("method")["mean"]
-    return str(means.idxmax())
+    return str(scores_of(rows).groupby(rows["method"]).mean().idxmax())
 
 
 def _judged(scores, spent, ours, other, seeds) -> dict[str, object]:

@@ -19,6 +19,7 @@ from mstl.methods.amcf import collaboration
 from mstl.methods.catalogue import described
 from mstl.nn.transfer import place_distance
 from mstl.report import plots
+from mstl.report.scores import scores_of
 from mstl.run.train import Trainer
 
 OURS, OTHER = plots.PALETTE[0], plots.PALETTE[1]
@@ -109,11 +110,12 @@ def by_labels(summary: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
                 continue
             entry = described(variant.partition("+")[0])
             x = np.array([ticks.index(n) for n in own["labels"]]) + (k - len(labels) / 2) * 0.06
-            spread = np.stack((own["mean"] - own["low"], own["high"] - own["mean"]))
+            level = scores_of(own)
+            spread = np.stack((level - own["low"], own["high"] - level))
             line = ":" if "uniform" in variant else "-"
             ax.errorbar(
                 x,
-                own["mean"],
+                level,
                 spread,
                 color=entry.colour,
                 marker=entry.marker,
