@@ -24,7 +24,7 @@ class Swarm:
         high: upper end of each coordinate; the lower is 0.
         particles: N.
         iterations: M; N (M + 1) places are tried.
-        speed: largest change of a coordinate in one move.
+        speed: largest change of a coordinate in one move, one for all or one each.
         pull: c.
 
     Source: Kennedy and Eberhart, "Particle swarm optimization", ICNN 1995, with the numbers of AMCF's
@@ -34,7 +34,7 @@ class Swarm:
     high: Sequence[float]
     particles: int = 10
     iterations: int = 5
-    speed: float = 5.0
+    speed: float | Sequence[float] = 5.0
     pull: float = 1.5
     positions: np.ndarray = field(init=False)
     velocities: np.ndarray = field(init=False)
@@ -52,7 +52,8 @@ class Swarm:
         """
         top = np.asarray(self.high, dtype=float)
         start = np.array([[(draw(), draw()) for _ in top] for _ in range(self.particles)])
-        self.positions, self.velocities = start[..., 0] * top, (2 * start[..., 1] - 1) * self.speed
+        speed = np.asarray(self.speed, dtype=float)
+        self.positions, self.velocities = start[..., 0] * top, (2 * start[..., 1] - 1) * speed
         values = np.array([fitness(x.copy()) for x in self.positions])
         own, own_values = self.positions.copy(), values.copy()
         first = int(values.argmax())
@@ -70,7 +71,7 @@ class Swarm:
                     draw(),
                     draw(),
                 )
-                self.velocities[n] = np.clip(v, -self.speed, self.speed)
+                self.velocities[n] = np.clip(v, -speed, speed)
                 self.positions[n] = np.clip(x + self.velocities[n], 0, top)
                 value = fitness(self.positions[n].copy())
                 if value > own_values[n]:

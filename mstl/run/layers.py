@@ -59,7 +59,9 @@ def search_layers(
         tried.append({"evaluation": len(tried), "cuts": cuts, **score})
         return score["validation"]
 
-    swarm = Swarm([count - 1 for count in found], particles, iterations)
+    ends = [count - 1 for count in found]
+    # The released 5 of 48 layers, of networks of any depth.
+    swarm = Swarm(ends, particles, iterations, speed=[max(1.0, 5 / 48 * end) for end in ends])
     best, _ = swarm.search(fitness, np.random.default_rng(config.seed).random)
     cuts = "-".join(str(int(x)) for x in best)
     final = replace(config, overrides=_with(config, cuts))
