@@ -19,7 +19,7 @@ from mstl.nn.frozen import convolutions, freeze_before
 from mstl.nn.weights import PACKAGES, convert
 from mstl.run.config import TrainConfig
 from mstl.run.inference import load_method
-from mstl.run.train import train
+from mstl.run.train import Trainer, train
 from mstl.system.errors import InputError
 
 LITE = "tf_efficientnet_lite0"
@@ -145,6 +145,22 @@ def test_a_cut_freezes_what_stands_in_front_of_a_convolution():
         assert (free[0] == names[cut]) if cut < 20 else not free
 
 
+@pytest.mark.parametrize("name", ["mstl", "fine_tuning", "amcf"])
+def test_what_began_with_weights_has_a_rate_of_its_own(name, tmp_path):
+    start = f"models={LITE}@imagenet" if name == "amcf" else f"encoder={LITE} weights=imagenet"
+    task = toy_classes((3, 32, 32))
+    options = {"data": "digits", "recipe": "to-handwritten", "labels": 6, "profile": "tiny", "steps": 4}
+    trainer = Trainer(
+        TrainConfig(method=name, overrides=f"{start} encoder_rate=0.1", out=str(tmp_path), **options), task
+    )
+    trainer.update()
+    fast, slow = trainer.optimisers[0].param_groups
+    assert slow["lr"] == pytest.approx(0.1 * fast["lr"]) and slow["lr"] > 0
+    names = {id(p): key for key, p in trainer.method.named_parameters()}
+    fast, slow = ({names[id(p)] for p in group["params"]} for group in (fast, slow))
+    assert slow == {key for key in fast | slow if ".network." in key} and slow
+
+
 # --- finished runs, folders, and what cannot be had -------------------------------------------------------
 
 
@@ -262,6 +278,9 @@ BAD = {
     "no run": (lambda t: Weights("", str(t)), r"holds no finished run \(manifest.json\) and no network"),
     "frozen half": (lambda t: extractor("unet", frozen="half"), "must be none, all, or a number of stages"),
     "frozen too far": (lambda t: extractor("unet", frozen="5"), "this encoder has 4 stages"),
+    "a rate of nothing": (
+        lambda t: build("dann", 3, True, "encoder_rate=0.1"), "is of encoders that start from weights",
+    ),
     "cut too far": (lambda t: freeze_before(Encoder(4, 2), 9), "this encoder has 4 convolutions"),
     "another network": (
         lambda t: convert(t / "state.pt", "resnet18", t / "out"), "are of another network: shapes differ",

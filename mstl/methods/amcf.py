@@ -60,12 +60,18 @@ class Hyperparameters(hyperparameters.Hyperparameters):
     def each(self) -> list[Hyperparameters]:
         """Of one network each."""
         if self.models == "auto":
-            return [replace(self, cuts="none")]
+            return [replace(self, cuts="none", encoder_rate=1.0)]
         pairs = (name.rpartition("@")[::2] for name in self.models.split(","))
         return [
-            replace(self, models="auto", cuts="none", encoder=encoder or "auto", weights=weights)
+            replace(
+                self, models="auto", cuts="none", encoder_rate=1.0, encoder=encoder or "auto", weights=weights
+            )
             for encoder, weights in pairs
         ]
+
+    @property
+    def started(self) -> bool:
+        return any(one.origin.given for one in self.each()) if self.models != "auto" else super().started
 
     def weights_fingerprint(self) -> str:
         return ",".join(one.origin.fingerprint() for one in self.each()).strip(",")

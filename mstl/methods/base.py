@@ -172,6 +172,13 @@ class Method(nn.Module, ABC):
         """Parameters that the loop gives an optimiser and a learning rate of their own."""
         return [p for adversary in self._adversaries for p in adversary.discriminators.parameters()]
 
+    def started_parameters(self) -> list[nn.Parameter]:
+        """Parameters that began with weights: they may have a learning rate of their own."""
+        if not self.hyper.started:
+            return []
+        encoders = [module for module in self.modules() if isinstance(module, ENCODERS)]
+        return list({p: None for e in encoders for p in getattr(e, "network", e).parameters()})
+
     def discriminator_losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Losses of one extra discriminator update; used when ``discriminator_updates`` > 0."""
         return {"discriminator": torch.stack([a.extra_loss() for a in self._adversaries]).sum()}

@@ -30,6 +30,8 @@ class Hyperparameters:
         weights: what the encoder starts from: ``none`` (random), ``imagenet``, or a folder
             (`mstl.nn.weights.Weights`).
         frozen: what of the encoder stands still: ``none``, ``all``, or a number of stages, from the finest.
+        encoder_rate: learning rate of what the weights are of, as a share of that of everything else; a tenth
+            is usual where a fresh head or decoder learns beside it.
         hidden: units of the layers of an MLP.
         appearance: colours of the source images: ``own``, of the ``target``, of one target ``image``, or
             ``mixed`` among sources (`mstl.data.batches.Batches`).
@@ -42,12 +44,17 @@ class Hyperparameters:
     encoder: str = "auto"
     weights: str = "none"
     frozen: str = "none"
+    encoder_rate: float = 1.0
     hidden: str = "1000-500-100"
     appearance: str = "own"
     weights_dir: str = "."
 
     def __post_init__(self) -> None:
         one_of("appearance", self.appearance, CHOICES)
+        if self.encoder_rate != 1 and not self.started:
+            raise InputError(
+                "encoder_rate is of encoders that start from weights; name weights, or leave it at 1"
+            )
         if not re.fullmatch(r"[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})*", self.hidden):
             raise InputError(
                 f"hidden={self.hidden} must be numbers of units, joined by hyphens: 1000-500-100"
@@ -57,6 +64,11 @@ class Hyperparameters:
     def origin(self) -> Weights:
         """What the encoder starts from."""
         return Weights(self.weights, self.weights_dir)
+
+    @property
+    def started(self) -> bool:
+        """Whether any encoder starts from other than random weights."""
+        return self.origin.given
 
     def weights_fingerprint(self) -> str:
         """Checksum of the files that a run starts from, ``""`` where they are part of the code."""

@@ -13,14 +13,24 @@ from mstl.run.adadelta import Adadelta
 
 
 def optimisers(
-    name: str, rate: float, network: Sequence[nn.Parameter], discriminators: Sequence[nn.Parameter]
+    name: str,
+    rate: float,
+    network: Sequence[nn.Parameter],
+    discriminators: Sequence[nn.Parameter],
+    started: Sequence[nn.Parameter] = (),
+    share: float = 1.0,
 ) -> tuple[list[Optimizer], list[float]]:
     """An optimiser of the networks and, where there are any, one of the discriminators; and their peak rates.
 
     Beside AdamW discriminators have Adam at twice the rate, which keeps the adversary ahead of what it
-    judges. Papers that name another optimiser use it for all.
+    judges. Papers that name another optimiser use it for all. Parameters of the network that ``started`` from
+    weights have ``share`` of its rate (`set_rate`).
     """
-    made, rates = [_optimiser(name, network, rate)], [rate]
+    slow = {id(p) for p in started} if share != 1 else set()
+    groups: list[dict] = [{"params": [p for p in network if id(p) not in slow]}]
+    if slow:
+        groups.append({"params": [p for p in network if id(p) in slow], "share": share})
+    made, rates = [_optimiser(name, groups, rate)], [rate]
     if discriminators and name == "adamw":
         rates.append(2 * rate)
         made.append(torch.optim.Adam(discriminators, lr=2 * rate, betas=(0.5, 0.99), fused=True))
@@ -30,7 +40,13 @@ def optimisers(
     return made, rates
 
 
-def _optimiser(name: str, parameters: Sequence[nn.Parameter], rate: float) -> Optimizer:
+def set_rate(optimiser: Optimizer, rate: float) -> None:
+    """Give every group of parameters its share of a rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group.get("share", 1.0)
+
+
+def _optimiser(name: str, parameters: Sequence, rate: float) -> Optimizer:
     if name == "adamw":
         return torch.optim.AdamW(parameters, lr=rate, weight_decay=1e-4, fused=True)
     if name == "adam":

@@ -33,7 +33,7 @@ from mstl.run.device import find_device
 from mstl.run.distributed import Team, launch
 from mstl.run.evaluate import predict_domain
 from mstl.run.log import ADVICE, LossRecord
-from mstl.run.optimisers import factor, optimisers
+from mstl.run.optimisers import factor, optimisers, set_rate
 from mstl.run.precision import choose
 from mstl.system.errors import InputError
 from mstl.system.files import (
@@ -213,7 +213,8 @@ class Trainer:
         taken = {id(p) for p in own}
         network = [p for p in self.method.parameters() if id(p) not in taken]
         named, rate = config.profiled("optimiser"), config.profiled("learning_rate")
-        made, self.rates = optimisers(named, rate, network, own)
+        started = self.method.started_parameters(), self.method.hyper.encoder_rate
+        made, self.rates = optimisers(named, rate, network, own, *started)
         self.model, *self.optimisers = self.fabric.setup(self.method, *made)
         for name in ("losses", "predict", "discriminator_losses", "observe"):
             self.model.mark_forward_method(name)
@@ -434,8 +435,7 @@ class Trainer:
     def _set_rates(self) -> None:
         share = factor(self.config.profiled("schedule"), self.progress)
         for optimiser, rate in zip(self.optimisers, self.rates, strict=True):
-            for group in optimiser.param_groups:
-                group["lr"] = rate * share
+            set_rate(optimiser, rate * share)
 
     def _taught(self, batch: Batch) -> Batch:
         """The batch with what the averaged weights predict on unlabelled images, where there is a teacher."""
