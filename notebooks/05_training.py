@@ -26,7 +26,7 @@ import subprocess
 import sys
 
 if importlib.util.find_spec("mstl") is None:
-    source = "mstl @ git+https://github.com/OWNER/mstl"
+    source = "mstl[weights] @ git+https://github.com/OWNER/mstl"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", source], check=True)
 
 # %%
@@ -38,6 +38,7 @@ from IPython.display import display
 
 from mstl import TrainConfig
 from mstl.report import plots, results, scores
+from mstl.run.config import with_start
 from mstl.run.train import train as train_run
 from mstl.system.project import from_notebooks
 
@@ -46,7 +47,8 @@ plots.style()
 # %% [markdown]
 # ## What to train
 #
-# The names are those of `python -m mstl train`. Whatever you leave at `None` is filled in by the profile.
+# The names are those of `python -m mstl train`. Whatever you leave at `None` is filled in by the profile. `encoder` and `weights`
+# let any method start from a trained network ({doc}`../book/howto/trained-networks`).
 
 # %% tags=["parameters"] nbmake={"mock": {"profile": "tiny", "out": "../_build/nbmake/runs"}}
 data: str = "studio"  # carparts, carvana or folder; of classes studio-styles, digits, amazon, surf or classes
@@ -54,6 +56,8 @@ recipe: str = "parts"  # how sources and target are made: parts, views, chimeras
 sources: int = 0  # number J of sources; 0 is the recipe's own
 method: str = "mstl"  # or mstl_plus, source_combine, dann ... all: python -m mstl methods
 labels: int = 8  # labelled target images
+encoder: str = "auto"  # or any network of timm's: resnet18, tf_efficientnet_lite0
+weights: str = "none"  # what it starts from: imagenet, or the folder of a finished run
 seed: int = 0  # of the splits, the initial weights and the batches
 profile: str = "quick"  # full wants a GPU, grid is the sweep's, tiny is for tests
 overrides: str = ""  # hyper-parameters: name and value with an equals sign between them, separated by spaces
@@ -67,7 +71,8 @@ train: bool = True  # False draws the page from the tables instead of training
 # %%
 config = TrainConfig(
     data=data, recipe=recipe, sources=sources, method=method, labels=labels, seed=seed, profile=profile,
-    overrides=overrides, mean_teacher=mean_teacher, steps=steps, data_dir=data_dir, out=from_notebooks(out),
+    overrides=with_start(overrides, encoder, weights), mean_teacher=mean_teacher, steps=steps,
+    data_dir=data_dir, out=from_notebooks(out),
 )  # fmt: skip
 pd.Series(config.settings(), name="value").to_frame()
 

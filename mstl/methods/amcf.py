@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -48,7 +49,7 @@ class Hyperparameters(hyperparameters.Hyperparameters):
                 f"models={self.models!r} must name one network at least, joined by commas: "
                 "tf_efficientnet_lite0@imagenet,birds"
             )
-        if self.cuts != "none" and not all(cut.isdecimal() for cut in self.cuts.split("-")):
+        if self.cuts != "none" and not re.fullmatch(r"[0-9]{1,4}(-[0-9]{1,4})*", self.cuts):
             raise InputError(
                 f"cuts={self.cuts} must be none, or a number for each network, joined by hyphens: 12-0"
             )
@@ -80,7 +81,10 @@ class Hyperparameters(hyperparameters.Hyperparameters):
         """The networks, whatever the number of sources."""
         if self.models == "auto":
             return super().networks(1, problem, **options)
-        return [one.networks(1, problem, **options)[0] for one in self.each()]
+        try:
+            return [one.networks(1, problem, **options)[0] for one in self.each()]
+        except InputError as error:
+            raise InputError(f"models={self.models}: {error}") from error
 
 
 class AMCF(Method):

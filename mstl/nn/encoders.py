@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from torch import nn
 
 from mstl.nn.classifier import Classifier, Pooled
@@ -73,7 +75,7 @@ def extractor(
     if frozen == "all":
         return freeze(made)
     if frozen != "none":
-        if not frozen.isdecimal():
+        if not re.fullmatch("[0-9]{1,4}", frozen):
             raise InputError(f"frozen={frozen} must be none, all, or a number of stages of the encoder")
         freeze_stages(made, int(frozen))
     return made

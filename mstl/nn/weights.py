@@ -78,7 +78,7 @@ class Weights:
         folder = self.folder
         if folder is None:
             return
-        if not folder.is_dir():
+        if not _is_folder(folder):
             raise InputError(
                 f"weights={self.name}: {folder} is not a folder; name none, imagenet, a folder that timm "
                 "wrote, or that of a finished run"
@@ -231,6 +231,13 @@ def load_run(encoder: nn.Module, folder: Path) -> None:
 def weights_of_run(folder: Path, place: str) -> Weights:
     """What the network of a finished run had started from, which decides how it is built."""
     return Weights(_settings_of(folder)[1], place)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name too long for a file
+        return False
 
 
 def _settings_of(folder: Path) -> tuple[str, str]:

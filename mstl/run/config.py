@@ -255,6 +255,10 @@ class TrainConfig:
                         f"{field.name} must be a number from {low:g} to {high:g}; got {shown(value)}"
                         + (" (in YAML write 1.0e-3, not 1e-3)" if isinstance(value, str) else "")
                     )
+        if not path_of("weights_dir", self.weights_dir).is_dir():
+            raise InputError(
+                f"weights_dir={shown(self.weights_dir)}: no such folder; name the one that holds the weights"
+            )
         changes_of(self.overrides)
         if self.mean_teacher and self.profiled("ema") == 0:
             raise InputError("mean_teacher > 0 needs averaged weights to teach: set ema > 0")
@@ -356,6 +360,13 @@ class TrainConfig:
     def variant(self) -> str:
         """`named_variant` as text: its name in tables, ``mstl+attention=none``."""
         return str(self.named_variant)
+
+
+def with_start(overrides: str, encoder: str = "auto", weights: str = "none") -> str:
+    """Overrides that say with which encoder a run begins, and from what, where that is not the default."""
+    said = {"encoder": (encoder, "auto"), "weights": (weights, "none")}
+    begun = [f"{name}={value}" for name, (value, usual) in said.items() if value != usual]
+    return " ".join([*begun, *overrides.split()])
 
 
 def one_of(name: str, value: object, allowed: Collection[str]) -> None:
