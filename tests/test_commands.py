@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import timm
+import torch
 import yaml
 from test_howto import save_classes
 from test_own_data import save_domain
@@ -72,6 +74,12 @@ def place(tmp_path: Path, tmp_path_factory, monkeypatch) -> Path:
     for name, asked in classes.items():
         save_classes(tmp_path / name, *asked)
     text = "\n".join(COMMANDS)
+    for file, encoder in re.findall(r"mstl weights --file (\S+) --encoder (\S+)", text):
+        state = timm.create_model(encoder, num_classes=5).state_dict()  # another library's: under other names
+        torch.save({f"theirs.{i}": value for i, value in enumerate(state.values())}, tmp_path / file)
+    # Before the command that writes it, a folder of weights is named by others.
+    for place in set(re.findall(r"--weights-dir (\S+)", text)):
+        (tmp_path / place).mkdir()
     for name in set(re.findall(r"--folder ([\w./-]+)", text)):
         save_domain(
             tmp_path / name, [f"{a}_{k}" for a in "abcdef" for k in (1, 2)], (200, 140), seed=len(name)
@@ -126,7 +134,8 @@ def test_make(command, place, monkeypatch, capsys):
 def test_python(place, monkeypatch, capsys):
     """In order, in one folder, at the smallest profile; of own methods the page's own test does it."""
     lines = [c for c in COMMANDS if c.startswith("python -m mstl ") and "coral" not in c]
-    for line in sorted(lines, key=lambda c: ("mstl tiles " not in c, " train " not in c)):
+    first = "mstl tiles ", "mstl weights "
+    for line in sorted(lines, key=lambda c: (not any(part in c for part in first), " train " not in c)):
         _, _, _, *words = shlex.split(line.replace("<folder>", "runs/studio/parts/mstl/labels-8/seed-0"))
         smaller = ["--profile", "tiny"] if words[0] == "train" and "--profile" not in words else []
         if "runs-grid" in words:

@@ -22,7 +22,6 @@ from conftest import toy_classes, toy_task
 from PIL import Image
 from test_own_data import save_domain
 
-from mstl.__main__ import main
 from mstl.data.batches import Batches
 from mstl.methods import METHODS, find
 
@@ -195,18 +194,3 @@ def test_the_tree_on_the_page_is_the_one_that_is_tried(my_objects):
     tree = next(b for b in blocks("own-data", "text") if b.startswith("my-objects/"))
     shown = {name for name in re.findall(r"^ +(\w+)/", tree, flags=re.MULTILINE)}
     assert shown == {p.name for p in my_objects.rglob("*") if p.is_dir()}
-
-
-def test_every_command_of_trained_networks(place, monkeypatch):
-    """As they stand; what Coral's checkpoint would be is a network of random numbers under other names."""
-    import timm
-
-    save_classes(place / "my-classes")
-    network = timm.create_model("mobilenetv2_100", num_classes=5)
-    torch.save({f"n{i}": v for i, v in enumerate(network.state_dict().values())}, place / "mobilenet.pt")
-    for command in commands("trained-networks"):  # in this process: each would import torch and timm again
-        monkeypatch.setattr(sys, "argv", ["mstl", *command[3:]])
-        main()
-    (table,) = (place / "runs").rglob("layers.csv")
-    assert {"cuts", "validation", "test"} <= set(table.read_text().splitlines()[0].split(","))
-    assert len(list((place / "runs").rglob("manifest.json"))) >= 8

@@ -19,6 +19,7 @@ from mstl.methods.amcf import collaboration
 from mstl.methods.catalogue import described
 from mstl.nn.transfer import place_distance
 from mstl.report import plots
+from mstl.report.grid.comparison import family
 from mstl.report.scores import scores_of
 from mstl.run.train import Trainer
 
@@ -108,7 +109,7 @@ def by_labels(summary: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
             own = rows[rows["method"] == variant].sort_values("labels")
             if own.empty:
                 continue
-            entry = described(variant.partition("+")[0])
+            entry = described(family(variant))
             x = np.array([ticks.index(n) for n in own["labels"]]) + (k - len(labels) / 2) * 0.06
             level = scores_of(own)
             spread = np.stack((level - own["low"], own["high"] - level))
