@@ -50,8 +50,9 @@ class AFA(feature_map.FeatureMap):
 
     First attention over places, then attention over channels, each read off the starting network's maps:
 
-    .. math:: \Omega_{sp} = \sum_l \frac1{2B} \sum_{b,p} \|n\, a^l_{bp} (T^l_{b,:,p} - S^l_{b,:,p})\|^2,
-    \qquad
+    .. math::
+
+        \Omega_{sp} = \sum_l \frac1{2B} \sum_{b,p} \|n\, a^l_{bp} (T^l_{b,:,p} - S^l_{b,:,p})\|^2, \qquad
         \Omega_{ch} = \sum_l \frac1{2B} \sum_{b,c} C\, w^l_{bc} \|T^l_{bc} - S^l_{bc}\|^2
 
     The second stage begins with the network of the first, and is held to that one. Both are one run.
