@@ -59,7 +59,7 @@ def test_nothing_holds_a_network_that_has_not_moved(name, encoder):
         losses = method.losses(batch(shape=(3, 32, 32)), progress)
         assert losses["regulariser"].item() == pytest.approx(0, abs=1e-9)
         if name == "afa":
-            method.anchored.fill_(True)
+            method.second.done.fill_(True)
     assert moved(method).losses(batch(shape=(3, 32, 32)), 0.2)["regulariser"] > 1e-6
 
 
@@ -71,7 +71,7 @@ def test_without_weight_and_decay_it_is_training_on_the_labelled_images(name):
     b = batch()
     progress = 0.05 if name != "delta" else 0.5
     if name == "delta":
-        method.judged.fill_(True)
+        method.second.done.fill_(True)
     mine, theirs = (gradients(m.network, total(m.losses(b, progress))) for m in (method, plain))
     assert close(mine, theirs)
 
@@ -92,7 +92,7 @@ def test_afa_that_attends_to_nothing_is_the_distance_of_maps_per_image():
     maps = moved(made("feature_map", "weight=0.5 encoder=unet"))
     expected = maps.losses(b, 0.0)["regulariser"] / len(b.target.y)
     assert afa.losses(b, 0.2)["regulariser"].item() == pytest.approx(expected.item(), rel=1e-5)
-    afa.anchored.fill_(True)  # held to the start still, so that the second stage has something to measure
+    afa.second.done.fill_(True)  # held to the start still, so that the second stage has something to measure
     assert afa.losses(b, 0.8)["regulariser"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -110,7 +110,7 @@ def test_afa_learns_where_to_look_and_says_how_much_it_looks_away():
 
 def test_the_second_stage_of_afa_is_held_to_the_end_of_the_first():
     method, b = moved(made("afa")), batch()
-    assert method.losses(b, 0.49)["regulariser"] > 0 and not method.anchored
+    assert method.losses(b, 0.49)["regulariser"] > 0 and not method.second.done
     assert method.losses(b, 0.5)["regulariser"].item() == pytest.approx(0, abs=1e-9)
     anchor = [p.clone() for p in method.start.parameters()]
     assert close(anchor, list(method.network.encoder.parameters()), 0)
@@ -215,7 +215,7 @@ def test_a_run_resumes_in_either_stage_to_the_same_bits(name, stop_at, tmp_path)
         train(config("broken"), on_log=interrupt, task=task)
     folder = train(config("broken"), task=task)
     both = [load_checkpoint(run / "checkpoint.pt")["method"] for run in (whole, folder)]
-    assert both[0].keys() == both[1].keys() and both[0]["anchored" if name == "afa" else "judged"]
+    assert both[0].keys() == both[1].keys() and both[0]["second.done"]
     assert all(torch.equal(both[0][key], both[1][key]) for key in both[0])
     assert (whole / "images.csv").read_bytes() == (folder / "images.csv").read_bytes()
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mstl.data.batches import Batch
 from mstl.methods import feature_map
 from mstl.methods.hyperparameters import one_of
+from mstl.methods.once import Once
 from mstl.nn.transfer import (
     ChannelAttention,
     PlaceAttention,
@@ -77,12 +78,11 @@ class AFA(feature_map.FeatureMap):
         shapes = [stage.shape[1:] for stage in self.held(stages)]
         self.places = nn.ModuleList(PlaceAttention(h, w) for _, h, w in shapes)
         self.channels = nn.ModuleList(ChannelAttention(h, w, c) for c, h, w in shapes)
-        self.register_buffer("anchored", torch.tensor(False))
-        self._known = False  # what the buffer says, without waiting for a GPU
+        self.second = Once()
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         if progress >= self.hyper.first:
-            self._enter()
+            self.second(lambda: self.start.load_state_dict(self.network.encoder.state_dict()))
         return super().losses(batch, progress)
 
     def penalty(self, x: Tensor, stages: tuple[Tensor, ...], progress: float) -> Tensor:
@@ -115,13 +115,3 @@ class AFA(feature_map.FeatureMap):
             name: torch.stack([relative_entropy(of(l, s.float())) for l, s in enumerate(maps)]).mean()
             for name, of in kinds.items()
         }
-
-    @torch.no_grad()
-    def _enter(self) -> None:
-        """The second stage is held to the network of the first, once."""
-        if self._known or not self.training:
-            return
-        if not bool(self.anchored):
-            self.start.load_state_dict(self.network.encoder.state_dict())
-            self.anchored.fill_(True)
-        self._known = True

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mstl.data.batches import Batch
 from mstl.methods import feature_map
+from mstl.methods.once import Once
 from mstl.nn import TARGET
 from mstl.nn.rest import Rest
 from mstl.nn.transfer import importance, squared_norm, weighted_map_distance
@@ -56,14 +57,13 @@ class DELTA(feature_map.FeatureMap):
         stages = self.held(self.start.encoder.channels[self.start.encoder.stages])
         for layer, channels in enumerate(stages):
             self.register_buffer(f"importance{layer}", torch.full((channels,), 1 / channels))
-        self.register_buffer("judged", torch.tensor(False))
-        self._known = False  # what the buffer says, without waiting for a GPU
+        self.second = Once()
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         y = batch.target.y
         x = batch.target.x[: len(y)]
         if progress >= self.hyper.first:
-            self._enter(x, y)
+            self.second(lambda: self._enter(x[: self.hyper.judged], y[: self.hyper.judged]))
             return super().losses(batch, progress)
         with torch.no_grad():
             features = self.start(x)
@@ -74,22 +74,14 @@ class DELTA(feature_map.FeatureMap):
     def distance(self, layer: int, source: Tensor, target: Tensor) -> Tensor:
         return weighted_map_distance(source, target, getattr(self, f"importance{layer}"))
 
-    @torch.no_grad()
     def _enter(self, x: Tensor, y: Tensor) -> None:
-        """The second stage begins once, with channels that are judged and a fresh head."""
-        if self._known or not self.training:
-            return
-        if not bool(self.judged):
-            x, y = x[: self.hyper.judged], y[: self.hyper.judged]
-            modules = self.held(self.start.stage_modules)
-            for layer, name in enumerate(modules):
-                grown = self.increases(self.start.get_submodule(name), x, y)
-                getattr(self, f"importance{layer}").copy_(importance(grown))
-            for module in self.network.predictor.modules():
-                if isinstance(module, nn.Conv2d):
-                    module.reset_parameters()
-            self.judged.fill_(True)
-        self._known = True
+        """The second stage begins with channels that are judged and a fresh head."""
+        for layer, name in enumerate(self.held(self.start.stage_modules)):
+            grown = self.increases(self.start.get_submodule(name), x, y)
+            getattr(self, f"importance{layer}").copy_(importance(grown))
+        for module in self.network.predictor.modules():
+            if isinstance(module, nn.Conv2d):
+                module.reset_parameters()
 
     @torch.no_grad()
     def increases(self, stage: nn.Module, x: Tensor, y: Tensor) -> Tensor:

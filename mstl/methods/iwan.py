@@ -11,6 +11,7 @@ from torch.func import functional_call
 from mstl.data.batches import Batch
 from mstl.methods import adversary, base
 from mstl.methods.adversary import Adversary
+from mstl.methods.once import Once
 from mstl.nn import SOURCE, TARGET, domain_loss, importance_weights, ramp, reverse_gradient
 from mstl.nn.outputs import entropy
 from mstl.system.errors import InputError
@@ -73,15 +74,12 @@ class IWAN(base.Method):
         channels = self.network.channels[-1]
         self.adversary = Adversary(1, channels, self.hyper.discriminator, updates=0)
         self.judge = Adversary(1, channels, self.hyper.discriminator, updates=0)
-        self.register_buffer("copied", torch.tensor(False))
-        self._copied = (
-            False  # what the buffer says, without waiting for a GPU; asked once more if it is not so
-        )
+        self.second = Once()
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         if progress < self.hyper.first:
             return self._first(batch)
-        self._enter()
+        self.second(lambda: self.source_encoder.load_state_dict(self.network.encoder.state_dict()))
         return self._second(batch, (progress - self.hyper.first) / (1 - self.hyper.first))
 
     def _first(self, batch: Batch) -> dict[str, Tensor]:
@@ -130,13 +128,3 @@ class IWAN(base.Method):
         """Logits of the classifier, which gets no gradient."""
         fixed = {name: p.detach() for name, p in self.network.predictor.named_parameters()}
         return functional_call(self.network.predictor, fixed, (maps, TARGET))
-
-    @torch.no_grad()
-    def _enter(self) -> None:
-        """The second stage begins with the extractor of the first, once."""
-        if self._copied or not self.training:
-            return
-        if not bool(self.copied):
-            self.source_encoder.load_state_dict(self.network.encoder.state_dict())
-            self.copied.fill_(True)
-        self._copied = True
