@@ -211,7 +211,11 @@ def test_other_weights_make_a_run_another(run, tmp_path):
     train(again, task=toy_classes())
     assert (folder / "manifest.json").stat().st_mtime_ns == before
     state = torch.load(run / "checkpoint.pt", weights_only=True)
-    state["method"]["network.encoder.encoder.layers.0.weight"] += 1
+    state["seconds"] += 9  # the same run, trained on a slower day
+    torch.save(state, run / "checkpoint.pt")
+    train(again, task=toy_classes())
+    assert (folder / "manifest.json").stat().st_mtime_ns == before
+    state["averaged"]["module.network.encoder.encoder.layers.0.weight"] += 1
     torch.save(state, run / "checkpoint.pt")
     train(again, task=toy_classes())
     assert (folder / "manifest.json").stat().st_mtime_ns > before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -81,13 +82,12 @@ class Weights:
         if not _is_folder(folder):
             raise InputError(
                 f"weights={self.name}: {folder} is not a folder; name none, imagenet, a folder that timm "
-                "wrote, or that of a finished run"
+                "wrote (`python -m mstl weights` makes one from a file), or that of a finished run"
             )
         if not any((folder / name).is_file() for name in ("manifest.json", "config.json")):
             raise InputError(
-                f"weights={self.name}: {folder} holds no finished run (manifest.json) and no network "
-                f"of timm's "
-                "(config.json)"
+                f"weights={self.name}: {folder} holds no finished run (manifest.json) and no network of "
+                "timm's (config.json)"
             )
 
     @property
@@ -107,10 +107,18 @@ class Weights:
         return folder if folder is not None and (folder / "manifest.json").is_file() else None
 
     def fingerprint(self) -> str:
-        """Checksum of the file of the weights; of those without a folder it is part of the code."""
+        """Checksum of the weights: of a run those that were scored, whenever that was; else of the files.
+
+        Those without a folder are part of the code.
+        """
         if self.folder is None:
             return ""
-        names = ("checkpoint.pt",) if self.run else ("model.safetensors", "pytorch_model.bin", "config.json")
+        if self.run is not None:
+            digest = hashlib.blake2b(digest_size=16)
+            for name, value in _weights_of(self.run).items():
+                digest.update(f"{name} {tuple(value.shape)}".encode() + value.numpy().tobytes())
+            return digest.hexdigest()
+        names = ("model.safetensors", "pytorch_model.bin", "config.json")
         return "-".join(sha256_of(f)[:16] for name in names if (f := self.folder / name).is_file())
 
     def encoder(self) -> str:
@@ -150,9 +158,8 @@ class Weights:
                 raise
             raise InputError(
                 f"weights=imagenet of {name} could not be downloaded ({type(error).__name__}: "
-                f"{' '.join(str(error).split())[:200]}); check the network, set weights=none, or name "
-                f"a folder "
-                f"that timm wrote. Without a network there are {', '.join(PACKAGES)}"
+                f"{' '.join(str(error).split())[:200]}); check the network, set weights=none, or name a "
+                f"folder that timm wrote. Without a network there are {', '.join(PACKAGES)}"
             ) from error
 
     def _of_folder(self, name: str, create: Callable[..., nn.Module], reads: bool) -> nn.Module:
@@ -211,8 +218,7 @@ def load_run(encoder: nn.Module, folder: Path) -> None:
     Raises:
         InputError: the run has no part with these names and shapes.
     """
-    path = folder / "checkpoint.pt"
-    state = scored_weights(load_checkpoint(path), path)
+    state = _weights_of(folder)
     own = {name: tuple(value.shape) for name, value in encoder.state_dict().items()}
     first = next(iter(own))
     for prefix in (name.removesuffix(first) for name in state if f".{name}".endswith(f".{first}")):
@@ -226,6 +232,11 @@ def load_run(encoder: nn.Module, folder: Path) -> None:
         f"{folder}: no part of this run is an encoder like this one; it was trained with encoder={used} "
         f"width={width} and overrides {_manifest(folder)['settings']['overrides']!r}: use the same"
     )
+
+
+def _weights_of(folder: Path) -> dict[str, Tensor]:
+    path = folder / "checkpoint.pt"
+    return scored_weights(load_checkpoint(path), path)
 
 
 def weights_of_run(folder: Path, place: str) -> Weights:
