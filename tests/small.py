@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from mstl.data.augment import Augment
 from mstl.data.batches import Batch, Batches
 from mstl.data.task import Task
+from mstl.run.config import TrainConfig
+from mstl.run.train import train
 
 
 def batch_of(task: Task, **options) -> Batch:
@@ -56,3 +60,25 @@ def in_float64(batch: Batch) -> Batch:
         source_y=batch.source_y.double(),
         targets=(target,) * batch.J,
     )
+
+
+def whole_and_resumed(config: Callable[[str], TrainConfig], stop_at: int, task: Task | None = None):
+    """Folders of two runs of one configuration: in one go, and stopped after a step, then resumed.
+
+    Args:
+        config: from the name of a folder to the configuration of a run there.
+        stop_at: the step, one of those that are logged.
+        task: of both, where the configuration does not name it.
+    """
+
+    class Stopped(Exception):
+        pass
+
+    def stop(trainer):
+        if trainer.step == stop_at:
+            raise Stopped
+
+    whole = train(config("whole"), task=task)
+    with pytest.raises(Stopped):
+        train(config("broken"), on_log=stop, task=task)
+    return whole, train(config("broken"), task=task)

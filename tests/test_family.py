@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import toy_classes
-from small import close, gradients, total
+from small import close, gradients, total, whole_and_resumed
 
 from mstl.data.augment import Augment
 from mstl.data.batches import Batches
@@ -19,7 +19,7 @@ from mstl.methods.adversary import Adversary
 from mstl.nn import ramp
 from mstl.run.checkpoint import load_checkpoint
 from mstl.run.config import TrainConfig
-from mstl.run.train import Trainer, train
+from mstl.run.train import Trainer
 from mstl.system.errors import InputError
 
 SHAPE = (12, 1, 1)
@@ -154,17 +154,7 @@ def test_iwan_resumes_in_either_stage_to_the_same_bits(tmp_path, stop_at):
             steps=20, overrides="first=0.5", out=str(tmp_path / place), device="cpu",
         )  # fmt: skip
 
-    class Interrupted(Exception):
-        pass
-
-    def interrupt(trainer):
-        if trainer.step == stop_at:
-            raise Interrupted
-
-    whole = train(config("whole"))
-    with pytest.raises(Interrupted):
-        train(config("broken"), on_log=interrupt)
-    folder = train(config("broken"))
+    whole, folder = whole_and_resumed(config, stop_at)
     both = [load_checkpoint(run / "checkpoint.pt")["method"] for run in (whole, folder)]
     assert both[0].keys() == both[1].keys() and both[0]["second.done"]
     assert all(torch.equal(both[0][key], both[1][key]) for key in both[0])

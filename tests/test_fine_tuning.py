@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import toy_classes
-from small import close, gradients, total
+from small import close, gradients, total, whole_and_resumed
 from torch.nn import functional as F
 
 from mstl.data.augment import Augment
@@ -24,7 +24,6 @@ from mstl.nn.transfer import importance
 from mstl.run.checkpoint import load_checkpoint
 from mstl.run.config import TrainConfig
 from mstl.run.layers import search_layers
-from mstl.run.train import train
 from mstl.system.errors import InputError
 
 HELD = ("l2_sp", "feature_map", "delta", "afa")
@@ -202,18 +201,7 @@ def test_a_run_resumes_in_either_stage_to_the_same_bits(name, stop_at, tmp_path)
             steps=20, overrides="first=0.5", out=str(tmp_path / place), device="cpu",
         )  # fmt: skip
 
-    class Interrupted(Exception):
-        pass
-
-    def interrupt(trainer):
-        if trainer.step == stop_at:
-            raise Interrupted
-
-    task = toy_classes()
-    whole = train(config("whole"), task=task)
-    with pytest.raises(Interrupted):
-        train(config("broken"), on_log=interrupt, task=task)
-    folder = train(config("broken"), task=task)
+    whole, folder = whole_and_resumed(config, stop_at, toy_classes())
     both = [load_checkpoint(run / "checkpoint.pt")["method"] for run in (whole, folder)]
     assert both[0].keys() == both[1].keys() and both[0]["second.done"]
     assert all(torch.equal(both[0][key], both[1][key]) for key in both[0])
@@ -300,6 +288,8 @@ def test_bad_models(overrides, message):
 
 @pytest.mark.parametrize("name", ["delta", "afa"])
 def test_bad_stages(name):
+    with pytest.raises(InputError, match="layers=0 must be ≥ 1"):
+        configured(name, "layers=0")
     with pytest.raises(InputError, match=r"first=1.0 must lie between 0 and 1"):
         configured(name, "first=1")
 

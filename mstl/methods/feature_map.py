@@ -10,6 +10,7 @@ from torch import Tensor
 from mstl.methods import fine_tuning
 from mstl.nn.frozen import frozen_copy
 from mstl.nn.transfer import map_distance
+from mstl.system.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,11 @@ class Hyperparameters(fine_tuning.Hyperparameters):
 
     weight: float = 0.01
     layers: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.layers < 1:
+            raise InputError(f"layers={self.layers} must be ≥ 1: with none held this is fine_tuning")
 
 
 class FeatureMap(fine_tuning.FineTuning):
