@@ -293,6 +293,9 @@ BAD = {
         lambda t: convert(t / "state.pt", "convnext_atto", t / "out", padding="same"),
         "knows no other padding",
     ),
+    "a file that is not there": (
+        lambda t: convert(t / "stat.pt", "resnet18", t / "out"), r"stat\.pt is not a file; name the file",
+    ),
     "a folder that is there": (lambda t: convert(t / "state.pt", "resnet18", t), "exists already"),
     "weights_dir as an override": (
         lambda t: build("dann", 3, True, "weights_dir=x"), "is not name=value with a name of this method",

@@ -53,6 +53,27 @@ def test_vectors_a_narrow_network_and_a_processor_without_bfloat16_need_no_calib
     assert choice == ("32-true", "the processor has no bfloat16")
 
 
+@pytest.mark.parametrize(
+    ("overrides", "ours"),
+    [
+        ("", True),
+        ("encoder=unet attention=none", True),
+        ("encoder=resnet18", False),
+        ("weights=imagenet encoder=unet", False),
+        ("models=a,b", False),
+    ],
+)
+def test_a_network_that_was_not_calibrated_does_not_take_the_word_of_one_that_was(
+    overrides, ours, monkeypatch
+):
+    """EfficientNet takes ten times as long in bfloat16 where our U-Net takes less time than in float32."""
+    monkeypatch.setattr(precision, "measured", lambda width: 0.5)
+    choice = precision.choose(TrainConfig(width=16, overrides=overrides))
+    assert choice.precision == ("bf16-mixed" if ours else "32-true")
+    asked = TrainConfig(width=16, overrides=overrides, precision="bf16-mixed")
+    assert precision.choose(asked).precision == "bf16-mixed"
+
+
 @pytest.mark.parametrize(("ratio", "chosen"), [(0.6, "bf16-mixed"), (1.0, "bf16-mixed"), (1.7, "32-true")])
 def test_the_faster_one_is_taken_and_the_decision_lasts(ratio, chosen, monkeypatch, tmp_path):
     monkeypatch.setattr(precision, "measured", lambda width: ratio)

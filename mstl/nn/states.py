@@ -15,8 +15,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint without ever unpickling code.
 
     Raises:
-        InputError: the file is damaged, or holds more than tensors and plain values.
+        InputError: there is no such file, it is damaged, or it holds more than tensors and plain values.
     """
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; name the file of a state dict, or a run that was trained")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds for a damaged or foreign file

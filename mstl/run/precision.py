@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from mstl.nn import SubNetwork, segmentation_loss
+from mstl.nn.encoders import OURS
 from mstl.nn.unet import Encoder
 from mstl.run.config import TrainConfig
 from mstl.run.device import find_device
+from mstl.run.names import changes_of
 from mstl.run.provenance import processor
 from mstl.system.cache import cache_folder
 from mstl.system.errors import InputError
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NARROW = 8  # below this width converting always cost more than it saved (benchmarks/bench_layout.py)
+STARTS = ("weights", "models")  # overrides that name networks that are trained
 ROUNDS = 5
 IMAGES = (4, 3, 64, 96)
 
@@ -40,7 +43,7 @@ def choose(config: TrainConfig, vectors: bool = False) -> Choice:
 
     ``config.precision`` unless that is "auto"; a CPU computes 16-mixed in bfloat16. For "auto" on a GPU
     bfloat16, or float16 where the GPU has no bfloat16; on a CPU bfloat16 where the processor has it, images
-    are read, the network is not narrow, and a calibration says that it does not cost time.
+    are read by a network of ours that is not narrow, and a calibration says that it does not cost time.
     """
     on_gpu = find_device(config.device) == "cuda"
     if config.precision == "16-mixed" and not on_gpu:  # Fabric would take bfloat16, too
@@ -53,6 +56,8 @@ def choose(config: TrainConfig, vectors: bool = False) -> Choice:
         return Choice("16-mixed", "the GPU has no bfloat16")
     if vectors:  # benchmarks/bench_step.py
         return Choice("32-true", "of an MLP, converting the weights takes what bfloat16 saves")
+    if _foreign(config.overrides):
+        return Choice("32-true", "calibrated for our U-Net alone; depthwise convolutions crawl in bfloat16")
     width = config.profiled("width")
     if width < NARROW:
         return Choice("32-true", f"the network is narrower than {NARROW} channels")
@@ -61,6 +66,12 @@ def choose(config: TrainConfig, vectors: bool = False) -> Choice:
     ratio = calibrated(width)
     kept = "bf16-mixed" if ratio <= 1 else "32-true"
     return Choice(kept, f"calibrated: bfloat16 takes {ratio:.2f} of float32's time at width {width}")
+
+
+def _foreign(overrides: str) -> bool:
+    """Whether a run's network is another library's, as far as its overrides tell."""
+    said = dict(changes_of(overrides))
+    return said.get("encoder", "auto") not in ("auto", *OURS) or not said.keys().isdisjoint(STARTS)
 
 
 def calibrated(width: int) -> float:
