@@ -18,6 +18,7 @@ from torchvision.datasets import SVHN
 from mstl.data import local_task
 from mstl.data.files import files_fingerprint
 from mstl.data.readers import digits, typefaces
+from mstl.data.recipes.domains import collected_task
 from mstl.run.config import TrainConfig
 from mstl.system.errors import InputError
 
@@ -70,6 +71,20 @@ def test_every_face_of_a_domain_is_its_own():
             typefaces._drawn((kind, 0), digit, *face).tobytes() for face in faces for digit in range(10)
         }
         assert len(shapes) == 10 * len(faces), kind
+
+
+@pytest.mark.parametrize(("data", "kept"), [("digits-low", "01234"), ("digits-high", "56789")])
+def test_halves_have_no_class_in_common_and_keep_what_a_digit_is(data, kept):
+    whole, half = (collected_task(name, "serif-to-handwritten", labels=20) for name in ("digits", data))
+    assert half.problem.classes == tuple(kept)
+    for one, all_of_them in ((half.sources[0], whole.sources[0]), (half.test, whole.test)):
+        assert one.labels.max() < 5
+        if one is half.test:
+            continue
+        rows = torch.isin(all_of_them.labels, torch.tensor([int(k) for k in kept]))
+        assert torch.equal(one.images, all_of_them.images[rows])
+        assert [kept[k] for k in one.labels] == [str(int(k)) for k in all_of_them.labels[rows]]
+    assert len(half.labelled) == 20 and half.labelled.labels.bincount().tolist() == [4] * 5
 
 
 def test_a_drawn_domain_can_be_learnt_from_another():

@@ -48,6 +48,11 @@ def to_float(images: Tensor) -> Tensor:
     return images.to(torch.float32).mul_(4 / 255).sub_(2)
 
 
+def to_pixels(images: Tensor) -> Tensor:
+    """The pixels, uint8, of network input in [−2, 2]: `to_float`'s inverse, rounded to the nearest level."""
+    return ((images + 2) * (255 / 4)).round().clamp(0, 255).to(torch.uint8)
+
+
 class Draw(NamedTuple):
     """What happens to each of n images: float32 tensors (flip: bool) on the CPU.
 

@@ -59,6 +59,17 @@ COLLECTIONS: dict[str, Collection] = {
         (digits.SIDE, digits.SIDE),
         embedded=digits.EMBEDDED,
     ),
+    **{
+        f"digits-{name}": Collection(
+            digits.names,
+            lambda name, place, cache, _, digits_kept=kept: Parts(
+                *digits.some(digits.read(name, place, cache), digits_kept)
+            ),
+            (digits.SIDE, digits.SIDE),
+            embedded=digits.EMBEDDED,
+        )
+        for name, kept in digits.HALVES.items()
+    },
     "classes": Collection(
         class_folders.names,
         lambda *asked: Parts(class_folders.read(*asked)),

@@ -106,10 +106,13 @@ class AFA(feature_map.FeatureMap):
             return self.channels[layer](source)
         return source.new_full(source.shape[:2], 1 / source.shape[1])
 
-    @torch.no_grad()
     def observe(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """Entropies of both attentions, means over layers, 1 where all count alike."""
-        maps = self.held(self.start.staged(batch.target.x)[0])
+        return self.entropies(batch.target.x)
+
+    @torch.no_grad()
+    def entropies(self, images: Tensor) -> dict[str, Tensor]:
+        """Entropies of both attentions on images, means over layers, 1 where all count alike."""
+        maps = self.held(self.start.staged(images)[0])
         kinds = {"place_entropy": self.places_of, "channel_entropy": self.channels_of}
         return {
             name: torch.stack([relative_entropy(of(l, s.float())) for l, s in enumerate(maps)]).mean()

@@ -115,11 +115,27 @@ class Weights:
             return ""
         if self.run is not None:
             digest = hashlib.blake2b(digest_size=16)
-            for name, value in _weights_of(self.run).items():
+            for name, value in self.state().items():
                 digest.update(f"{name} {tuple(value.shape)}".encode() + value.numpy().tobytes())
             return digest.hexdigest()
         names = ("model.safetensors", "pytorch_model.bin", "config.json")
         return "-".join(sha256_of(f)[:16] for name in names if (f := self.folder / name).is_file())
+
+    def manifest(self) -> dict[str, Any]:
+        """What a finished run says of itself.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        return _manifest(self.run)
+
+    def state(self) -> dict[str, Tensor]:
+        """The weights of a finished run that were scored.
+
+        Raises:
+            InputError: they are damaged, or there are none.
+        """
+        return _weights_of(self.run)
 
     def encoder(self) -> str:
         """The encoder that they are of, ``auto`` where they do not say.

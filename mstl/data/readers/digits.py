@@ -38,6 +38,8 @@ from mstl.system.errors import InputError
 
 SIDE = typefaces.SIDE
 CLASSES = tuple("0123456789")
+# Data sets of their own, digits-low and digits-high: two sets of classes that have none in common.
+HALVES = {"low": range(5), "high": range(5, 10)}
 EMBEDDED = ("handwritten", *typefaces.FACES)  # at hand; sources where a recipe names none
 
 
@@ -121,6 +123,19 @@ def read(name: str, data_dir: Path | None, cache: Path) -> tuple[Domain, Domain 
     if not folder or not all((folder / file).is_file() for file in source.files):
         folder = _fetch(name, cache / "digits" / name)
     return _read(name, folder, source.train), _read(name, folder, source.test)
+
+
+def some(parts: tuple[Domain | None, ...], kept: range) -> tuple[Domain | None, ...]:
+    """Of each domain the digits in ``kept``, which are all its classes then."""
+    return tuple(
+        part
+        and replace(
+            chosen := part.select(np.flatnonzero(np.isin(part.labels.numpy(), kept))),
+            labels=chosen.labels - kept.start,
+            classes=CLASSES[kept.start : kept.stop],
+        )
+        for part in parts
+    )
 
 
 @once

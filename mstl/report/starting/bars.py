@@ -30,6 +30,12 @@ def names(cars: pd.DataFrame) -> dict[str, str]:
     return {v: _title(v) if not is_control(v) else "AFA, uniform attention" for v in shown}
 
 
+def over(cars: pd.DataFrame, base: str = "fine_tuning") -> pd.DataFrame:
+    """Every other of `names` minus ``base``, paired, in points: `comparison.paired` and ``method``."""
+    others = (variant for variant in names(cars) if variant != base)
+    return pd.concat([comparison.paired(cars, variant, base).assign(method=variant) for variant in others])
+
+
 def settings(cars: pd.DataFrame) -> list[tuple[str, str, int]]:
     """(data, recipe, labels), in order."""
     found = cars[["data", "recipe", "labels"]].drop_duplicates().sort_values(["data", "recipe", "labels"])
@@ -91,9 +97,8 @@ def teachers(variant: str) -> tuple[str, ...]:
 def teacher_bars(cars: pd.DataFrame, runs: pd.DataFrame, seeds: int = SEEDS) -> pd.DataFrame:
     """T1 and T2 of every group of source models, one row a comparison; columns as in `chain_bars`.
 
-    * T1: AMCF against the best of its source models fine-tuned alone, named after the fact: not below, and
-    the
-      interval above −1.
+    * T1: AMCF against the best of its source models fine-tuned alone, named after the fact: not below,
+      and the interval above −1.
     * T2: AMCF against the same models that do not collaborate (λ = 0), the mean of an ensemble: above 0.
     """
     cars, rows = comparison.reported(cars, "cars"), []

@@ -1,5 +1,4 @@
-"""Figures of the pages on trained networks: what attention looks at, what pulls networks together, "
-"and cuts."""
+"""Figures of the pages on trained networks: what attention looks at, what pulls networks together, cuts."""
 
 from __future__ import annotations
 
@@ -10,17 +9,15 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from scipy.stats import spearmanr
 from torch.nn import functional as F
 
 from mstl.data.augment import to_float
 from mstl.data.domain import Domain
 from mstl.methods.afa import AFA
 from mstl.methods.amcf import collaboration
-from mstl.methods.catalogue import described
 from mstl.nn.transfer import place_distance
 from mstl.report import plots
-from mstl.report.grid.comparison import family
-from mstl.report.scores import scores_of
 from mstl.run.train import Trainer
 
 OURS, OTHER = plots.PALETTE[0], plots.PALETTE[1]
@@ -82,8 +79,7 @@ def attention_over(images: torch.Tensor, maps: Sequence[torch.Tensor], names: Se
 
 
 def entropies(steps: Sequence[int], curves: Mapping[str, Sequence[float]], second: float) -> Figure:
-    """Entropy of each attention over training, 1 where all counts alike; ``second`` is where stage two "
-    "begins."""
+    """Entropy of each attention over training, 1 if all count alike; ``second`` is where stage two starts."""
     figure, ax = plt.subplots(figsize=(6.5, 2.8))
     for (name, values), paint in zip(curves.items(), (OURS, OTHER), strict=False):
         ax.plot(steps, values, color=paint, label=name)
@@ -93,45 +89,56 @@ def entropies(steps: Sequence[int], curves: Mapping[str, Sequence[float]], secon
     return figure
 
 
-def by_labels(summary: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
-    """Score by the number of labelled images, a panel for each data set, a line for each variant.
+@torch.no_grad()
+def held_against_moved(method: AFA, images: torch.Tensor, names: Sequence[str]) -> Figure:
+    """A dot for each channel: how far it has moved in the second stage, and how hard it is held (C·w).
 
     Args:
-        summary: rows of `mstl.report.grid.comparison.summarise`.
+        method: after its training.
+        images: uint8 (n, 3, h, w), over which both are averaged.
+        names: of the layers.
+    """
+    x = to_float(images).to(next(method.parameters()).device)
+    pairs = method.pairs(x, method.network.encoder.staged(x)[0])
+    figure, axes = plt.subplots(1, len(pairs), figsize=(2.4 * len(pairs), 2.6), sharey=True, squeeze=False)
+    for layer, (ax, (source, target)) in enumerate(zip(axes[0], pairs, strict=True)):
+        moved = (target - source).square().mean((0, 2, 3)) / source.square().mean((0, 2, 3)).clamp_min(1e-12)
+        held = source.shape[1] * method.channels_of(layer, source).mean(0)
+        ax.loglog(moved.cpu(), held.cpu(), "o", ms=3, alpha=0.5, color=OURS)
+        ax.axhline(1, color=plots.GREY, ls=":")
+        rank = spearmanr(moved.cpu(), held.cpu()).statistic
+        ax.set_title(f"{names[layer]}: ρ = {rank:+.2f}")
+    axes[0, 0].set_ylabel("C·w")
+    figure.supxlabel("squared distance moved / squared size", fontsize=9)
+    return figure
+
+
+def by_labels(differences: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
+    """Points over a reference by the number of labelled images, a panel for each data set.
+
+    Args:
+        differences: of `mstl.report.starting.bars.over`.
         labels: variant -> what the legend calls it, in order; the others are left out.
     """
-    names = list(dict.fromkeys(summary["data"]))
-    figure, axes = plt.subplots(1, len(names), figsize=(3.4 * len(names) + 1.8, 3.3), squeeze=False)
+    names = list(dict.fromkeys(differences["data"]))
+    figure, axes = plt.subplots(
+        1, len(names), figsize=(3 * len(names) + 1.8, 3.3), squeeze=False, sharey=True
+    )
     for ax, data in zip(axes[0], names, strict=True):
-        rows = summary[summary["data"] == data]
+        rows = differences[differences["data"] == data]
         ticks = sorted(rows["labels"].unique())
         for k, (variant, label) in enumerate(labels.items()):
             own = rows[rows["method"] == variant].sort_values("labels")
-            if own.empty:
-                continue
-            entry = described(family(variant))
-            x = np.array([ticks.index(n) for n in own["labels"]]) + (k - len(labels) / 2) * 0.06
-            level = scores_of(own)
+            level, x = own["difference"], np.array([ticks.index(n) for n in own["labels"]])
+            look = {"color": plots.PALETTE[k], "marker": "o", "ms": 4, "lw": 1.2}
+            look |= {"ls": ":" if "uniform" in variant else "-"}
             spread = np.stack((level - own["low"], own["high"] - level))
-            line = ":" if "uniform" in variant else "-"
-            ax.errorbar(
-                x,
-                level,
-                spread,
-                color=entry.colour,
-                marker=entry.marker,
-                ls=line,
-                ms=5,
-                lw=1.2,
-                label=label,
-            )
+            ax.errorbar(x + (k - len(labels) / 2) * 0.08, level, spread, label=label, **look)
+        ax.axhline(0, color=plots.GREY, lw=0.8)
         ax.set_xticks(range(len(ticks)), [str(n) for n in ticks])
         ax.set(title=data, xlabel="labelled images")
-    axes[0, 0].set_ylabel("accuracy (%)")
-    handles = {
-        label: handle for ax in axes[0] for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(handles.values(), handles.keys(), loc="outside right center", fontsize=8)
+    axes[0, 0].set_ylabel("points over L2")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     return figure
 
 

@@ -1,0 +1,90 @@
+"""What is left of a source whose images may not be seen: the run that learned from them."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from mstl import methods
+from mstl.data.batches import Batch
+from mstl.methods.cvae import CVAE
+from mstl.methods.hyperparameters import Hyperparameters
+from mstl.nn.weights import RANDOM, Weights, reading
+from mstl.problems import Classification, Problem
+from mstl.system.errors import InputError
+
+OWN = "own"
+
+
+class Inherited(nn.Module):
+    """A `CVAE` that stands still: of a finished run, or trained on the sources at hand before anything else.
+
+    Args:
+        name: ``own``, or the folder of a run of method cvae.
+        place: where that folder lies.
+        problem: of the run that inherits.
+        hyper: of a CVAE of its own, as far as both have them.
+
+    Raises:
+        InputError: no such run, one of another method, or of images of another shape.
+    """
+
+    def __init__(self, name: str, place: str, problem: Problem, hyper: Hyperparameters) -> None:
+        super().__init__()
+        self.own = name == OWN
+        if self.own:
+            shared = {key: getattr(hyper, key) for key in ("width", "depth", "norm", "encoder", "hidden")}
+            self.model = CVAE(CVAE.Hyperparameters(**shared), 1, False, problem)
+            return
+        found = manifest(name, place)
+        settings, shape = found["settings"], tuple(found["shape"])
+        if shape != problem.shape:
+            raise InputError(
+                f"generator={name} draws images of {_size(shape)}, and those of this task are "
+                f"{_size(problem.shape)}; train it at the same size"
+            )
+        problem = Classification(tuple(found["classes"]), shape)
+        self.model = methods.build(
+            "cvae", 1, False, overrides=settings["overrides"], problem=problem, width=settings["width"]
+        )
+        if reading():
+            self.model.load_state_dict(Weights(name, place).state())
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(False)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes of the source."""
+        return len(self.model.problem.classes)
+
+    def losses(self, batch: Batch, progress: float) -> Tensor:
+        """What a CVAE of one's own minimises, 0-d."""
+        return sum(self.model.losses(batch, progress).values())
+
+    def train(self, mode: bool = True) -> Inherited:
+        """Evaluation, always: no layer of it treats images of a batch together."""
+        return super().train(mode and self.own)
+
+
+def manifest(name: str, place: str) -> dict:
+    """What the run that is inherited from says of itself.
+
+    Raises:
+        InputError: it is not there, or of another method.
+    """
+    weights = Weights(name, place) if name not in ("none", "imagenet") else RANDOM
+    if weights.run is None:
+        raise InputError(
+            f"generator={name} is no finished run; name {OWN}, or the folder of a run of method cvae "
+            "(python -m mstl train --method cvae)"
+        )
+    found = weights.manifest()
+    if found["settings"].get("method") != "cvae":
+        raise InputError(
+            f"generator={name} is a run of method {found['settings'].get('method')}, which draws nothing; "
+            "name one of method cvae"
+        )
+    return found
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))
