@@ -59,12 +59,14 @@ class Batch:
         source_y: masks float32 (J, b, 1, h', w') in {0, 1}, or classes int64 (J, b).
         source_ids: int64 (J, b) on the CPU, rows in ``task.sources[j]``.
         targets: J target batches; synchronised, the same object J times.
+        bridges: float32 (b, c, h, w), augmented; None where the task has none.
     """
 
     source_x: Tensor
     source_y: Tensor
     source_ids: Tensor
     targets: tuple[TargetBatch, ...]
+    bridges: Tensor | None = None
 
     @property
     def J(self) -> int:
@@ -175,6 +177,8 @@ class Batches:
             raise InputError(f"task {task.name!r} has no source; give it at least one")
         _same_size(task.sources, "sources")
         _same_size(target, "target images")
+        pool = [] if task.bridges is None else [task.bridges]
+        _same_size([target[0], *pool], "target images and bridges")
 
         self.problem = task.problem
         self.augment = task.augment if augment is None else augment
@@ -201,6 +205,9 @@ class Batches:
                 (recoloured(images, own.pooled(), given.pooled()), y)
                 for (images, y), own in zip(self._sources, self._colours, strict=True)
             ]
+        self._bridges = [
+            (domain.images.to(self.device), Cycle(len(domain), seed, "bridges")) for domain in pool
+        ]
         # An absent domain is one without rows. The labels of unlabelled images stay behind.
         self._target_sizes = (len(labelled or ()), len(unlabelled or ()))
         self._labelled_x, self._labelled_y = (
@@ -225,6 +232,7 @@ class Batches:
             "appearance": appearance,
             "sources": [[d.name, len(d), *d.size] for d in task.sources],
             "target": [*self._target_sizes, *target[0].size],
+            **({"bridges": len(pool[0])} if pool else {}),
         }
 
     @property
@@ -260,7 +268,19 @@ class Batches:
             source_y=y.unflatten(0, (self.J, b)),
             source_ids=ids,
             targets=targets * self.J if self.synchronised else targets,
+            bridges=self._bridge_images(step),
         )
+
+    def _bridge_images(self, step: int) -> Tensor | None:
+        """b bridges, varied as sources are."""
+        if not self._bridges:
+            return None
+        ((images, cycle),) = self._bridges
+        rows = cycle.rows(step * self.batch_size, self.batch_size).to(self.device, non_blocking=True)
+        images = images.index_select(0, rows)
+        if images.shape[-2:] == (1, 1):
+            return to_float(images)
+        return transform(images, self._draw(self.batch_size, "bridges", step)).images
 
     def state_dict(self) -> dict:
         """Step and configuration as plain values: with the same task they give all batches to come."""

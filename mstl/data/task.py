@@ -23,6 +23,7 @@ class Task:
         test: target cars seen by no method before evaluation.
         problem: what is predicted, masks or classes.
         augment: how far images may be varied and still show what their labels say.
+        bridges: images of neither, whose labels, if any, nobody reads.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Task:
     test: Domain
     problem: Problem = field(default_factory=Segmentation)
     augment: Augment = field(default_factory=Augment)
+    bridges: Domain | None = None
 
     def __post_init__(self) -> None:
         for domain in self.domains():
@@ -60,6 +62,8 @@ class Task:
     def fingerprint(self) -> str:
         """16 hexadecimal digits of the content of all domains, in order, and of how they are varied."""
         joined = " ".join(f"{d.name}={d.fingerprint()}" for d in self.domains())
+        if self.bridges is not None:
+            joined += f" bridges={self.bridges.fingerprint()}"
         if self.augment != Augment():
             joined += f" {self.augment}"
         return hashlib.blake2b(joined.encode(), digest_size=8).hexdigest()

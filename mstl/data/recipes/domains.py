@@ -13,6 +13,7 @@ from mstl.data.augment import Augment
 from mstl.data.chance import chance, shuffled
 from mstl.data.collections import COLLECTIONS, Parts
 from mstl.data.domain import Domain
+from mstl.data.recipes.distant import distant
 from mstl.data.recipes.leaks import check_apart
 from mstl.data.recipes.partial import kept, plain, rows_of
 from mstl.data.recipes.spoil import left_out
@@ -39,7 +40,8 @@ def collected_task(
 ) -> Task:
     """A task of a collection of domains: recipe ``to-<target>``, or ``<source>-to-<target>``.
 
-    With ``partial-`` before it, or ``keep``, the target keeps some of the classes (`kept`).
+    With ``partial-`` before it, or ``keep``, the target keeps some of the classes (`kept`). Of two classes
+    each, all four different, are source and target of ``distant…`` (`mstl.data.recipes.distant`).
 
     Sources are the training parts of all other domains, in order, of `digits` those at hand; of
     ``<source>-to-<target>`` that one.
@@ -60,6 +62,23 @@ def collected_task(
     """
     collection, place = COLLECTIONS[data], Path(data_dir) if data_dir else None
     known = collection.names(place)
+
+    def check(name: str) -> None:
+        if name not in known:
+            raise InputError(
+                f"recipe {recipe!r}: data {data!r} has no domain {name!r}; there are {', '.join(known)}"
+            )
+
+    def read(name: str) -> Parts:
+        check(name)
+        return collection.read(name, place, cache_folder(cache_dir), collection.size or size)
+
+    if pair := distant(recipe, read):
+        if sources > 1 or without or keep:
+            raise InputError(f"recipe {recipe!r} says all of it: give it no sources, without or keep")
+        source, tested, bridges = pair
+        options = {"labels": labels, "seed": seed, "name": f"{data}/{recipe}", "augment": collection.augment}
+        return replace(class_task({source.name: source}, tested, **options), bridges=bridges)
     found = RECIPE.fullmatch(plain(recipe))
     if not found:
         raise InputError(
@@ -68,10 +87,7 @@ def collected_task(
         )
     target, named = found["target"], found["source"]
     for name in filter(None, (target, named)):
-        if name not in known:
-            raise InputError(
-                f"recipe {recipe!r}: data {data!r} has no domain {name!r}; there are {', '.join(known)}"
-            )
+        check(name)
     chosen = [named] if named else [name for name in collection.embedded or known if name != target]
     if target in chosen:
         raise InputError(f"recipe {recipe!r}: {target} cannot be its own source; name another one")
@@ -79,11 +95,8 @@ def collected_task(
         raise InputError(f"recipe {recipe!r} of data {data!r} has {len(chosen)} sources; got {sources}")
     chosen = chosen[: sources or None]
 
-    def read(name: str) -> Parts:
-        return collection.read(name, place, cache_folder(cache_dir), collection.size or size)
-
-    made = {name: read(name).train for name in left_out(tuple(chosen), without)}
     tested = read(target)
+    made = {name: read(name).train for name in left_out(tuple(chosen), without)}
     if collection.own:
         check_apart(tuple(made.values()), tested.train)
     of = tested.train if tested.test is None else tested.train.join(tested.test, target)
