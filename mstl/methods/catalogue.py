@@ -95,6 +95,7 @@ METHODS: dict[str, Entry] = {
             problems=CLASSES,
         ),
         Entry("pp_pssl", "PPPSSL", "PP + P-SSL", "#6a3d9a", "_", needs_labels=True, problems=CLASSES),
+        Entry("glomo", "GLoMo", "GLoMo", "#17becf", "$L$", needs_labels=True, problems=CLASSES),
         Entry("ddtl", "DDTL", "DDTL", "#e377c2", "$B$", needs_labels=True, problems=CLASSES),
         Entry("consistency", "Consistency", "model consistency", "#d4b25e", "H"),
         Entry("mstl", "MSTL", "MSTL", "#56B4E9", "X", "ours"),
