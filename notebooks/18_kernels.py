@@ -194,4 +194,4 @@ text.for_readers(judged.drop(columns=["labels"]))
 # be lowered by being sure, whatever of.
 # ```
 #
-# **Next:** {doc}`../book/howto/own-data`
+# **Next:** {doc}`19_worth_keeping`

@@ -1,5 +1,4 @@
-"""The pages on trained networks: what their figures show is so, and what was not reached is not said "
-"to be."""
+"""The pages on trained networks: what their figures show is so, and what was not reached is not said so."""
 
 from __future__ import annotations
 
@@ -7,8 +6,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from conftest import toy_classes
 from test_family_report import SEEDS, spent, table
 
+from mstl.methods import build
 from mstl.report.family.bars import alike
 from mstl.report.starting import bars, figures
 
@@ -51,6 +53,18 @@ def test_the_control_is_not_taken_for_the_method():
     without = cars[cars["method"] != "afa"]
     found = bars.chain_bars(without, spent(without)).set_index("bar")
     assert found.loc["S1", "reached"] == found.loc["S3", "reached"] == "not run"
+
+
+def test_differences_are_to_plain_fine_tuning_in_every_setting():
+    cars = alike(by_labels(LEVELS))
+    found = bars.over(cars)
+    assert "fine_tuning" not in set(found["method"]) and len(found) == 2 * (len(LEVELS) - 1)
+    expected = {"target_only": -20, "l2_sp": 0, "delta": -5, "afa": 10, "afa+attention=uniform": 15}
+    for row in found.itertuples():
+        assert row.difference == pytest.approx(expected[row.method], abs=3) and row.low <= row.high
+    figure = figures.by_labels(found, {"afa": "AFA", "delta": "DELTA"})
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["AFA", "DELTA"]
+    plt.close(figure)
 
 
 MODELS = "models=tf_efficientnet_lite0@imagenet,mobilenet"
@@ -98,6 +112,21 @@ def test_the_figure_of_looking_away_has_its_minimum_where_the_page_says(moved):
     share = (1 / moved[0]) / (1 / moved[0] + 1 / moved[1])
     assert x[y.argmin()] == pytest.approx(share, abs=0.01)
     assert y[50] == pytest.approx(sum(moved) / 2)  # even weights: half the squared distance
+
+
+def test_what_is_held_evenly_lies_on_the_dotted_line_however_far_it_moved():
+    torch.manual_seed(0)
+    task = toy_classes((3, 32, 32))
+    method = build("afa", 1, True, "encoder=unet attention=uniform layers=2", task.problem, width=4).eval()
+    with torch.no_grad():
+        for p in method.network.encoder.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    figure = figures.held_against_moved(method, task.test.images, ["fine", "coarse"])
+    assert len(figure.axes) == 2
+    for ax, channels in zip(figure.axes, (16, 32), strict=True):
+        moved, held = ax.lines[0].get_data()
+        assert len(moved) == channels and np.allclose(held, 1, atol=1e-5) and (np.asarray(moved) > 0).all()
+    plt.close(figure)
 
 
 def test_a_norm_pulls_equally_hard_however_far_apart_networks_are():
