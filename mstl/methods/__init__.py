@@ -60,7 +60,9 @@ def build(
     Raises:
         InputError: the method is unknown, cannot do what is asked, or a hyper-parameter is wrong.
     """
-    check(name, labelled, problem.name if problem else "segmentation")
+    found = check(name, labelled, problem.name if problem else "segmentation")
+    if problem and tuple(problem.shape[1:]) == (1, 1) and not found.vectors:
+        raise InputError(f"method {name} reads images, and these are vectors; choose another method")
     return find(name)(configured(name, overrides, **defaults), sources, labelled, problem, partial)
 
 

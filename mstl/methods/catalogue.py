@@ -28,6 +28,7 @@ class Entry:
         module: that holds the class; empty is the file of this folder that is called like the method.
         needs_labels: whether it learns nothing without labelled target images.
         problems: what it can be trained for.
+        vectors: whether it reads feature vectors, too.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Entry:
     module: str = ""
     needs_labels: bool = False
     problems: tuple[str, ...] = ("segmentation", "classification")
+    vectors: bool = True
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z]\w*", self.name):
@@ -84,7 +86,7 @@ METHODS: dict[str, Entry] = {
         Entry("delta", "DELTA", "DELTA", "#2e6e4e", "$D$", needs_labels=True, problems=CLASSES),
         Entry("afa", "AFA", "AFA", "#0b5d3b", "$F$", needs_labels=True, problems=CLASSES),
         Entry("amcf", "AMCF", "AMCF", "#009E73", "$C$", needs_labels=True, problems=CLASSES),
-        Entry("cvae", "CVAE", "CVAE", "#7d7d7d", "$G$", "reference", problems=CLASSES),
+        Entry("cvae", "CVAE", "CVAE", "#7d7d7d", "$G$", "reference", problems=CLASSES, vectors=False),
         Entry(
             "distillation",
             "Distillation",
@@ -93,9 +95,21 @@ METHODS: dict[str, Entry] = {
             "|",
             needs_labels=True,
             problems=CLASSES,
+            vectors=False,
         ),
-        Entry("pp_pssl", "PPPSSL", "PP + P-SSL", "#6a3d9a", "_", needs_labels=True, problems=CLASSES),
-        Entry("glomo", "GLoMo", "GLoMo", "#17becf", "$L$", needs_labels=True, problems=CLASSES),
+        Entry(
+            "pp_pssl",
+            "PPPSSL",
+            "PP + P-SSL",
+            "#6a3d9a",
+            "_",
+            needs_labels=True,
+            problems=CLASSES,
+            vectors=False,
+        ),
+        Entry(
+            "glomo", "GLoMo", "GLoMo", "#17becf", "$L$", needs_labels=True, problems=CLASSES, vectors=False
+        ),
         Entry("ddtl", "DDTL", "DDTL", "#e377c2", "$B$", needs_labels=True, problems=CLASSES),
         Entry("consistency", "Consistency", "model consistency", "#d4b25e", "H"),
         Entry("mstl", "MSTL", "MSTL", "#56B4E9", "X", "ours"),

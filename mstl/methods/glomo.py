@@ -12,6 +12,7 @@ from mstl.data.batches import Batch
 from mstl.methods import hyperparameters
 from mstl.methods.base import Method
 from mstl.methods.hyperparameters import one_of
+from mstl.nn import TARGET
 from mstl.nn.graphs import ContextDecoder, FeaturePredictor, GraphMixture, GraphPredictor
 from mstl.system.errors import InputError
 
@@ -51,6 +52,9 @@ class Hyperparameters(hyperparameters.Hyperparameters):
         for name in ("patch", "units", "layers", "heads", "ahead", "positions"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)} must be ≥ 1")
+        for name, usual in {"encoder": "auto", "weights": "none", "frozen": "none", "norm": "group"}.items():
+            if getattr(self, name) != usual:
+                raise InputError(f"{name} is of encoders, and glomo has none: leave it out")
         if self.units % self.heads:
             raise InputError(f"heads={self.heads} must divide units={self.units}")
         if not 0 < self.first < 1:
@@ -99,7 +103,7 @@ class GLoMo(Method):
     def build(self) -> None:
         hyper, (channels, height, width) = self.hyper, self.problem.shape
         p, d = hyper.patch, hyper.units
-        if height % p or width % p or (height, width) == (1, 1):
+        if height % p or width % p:
             raise InputError(
                 f"patch={p}: an image of {height}×{width} does not fall into patches of {p}×{p}; choose a "
                 "divisor of both sides"
@@ -118,11 +122,11 @@ class GLoMo(Method):
         self.body = nn.Sequential(
             nn.Conv2d(3 * d, d, 3, padding=1), nn.ReLU(), nn.Conv2d(d, d, 3, padding=1), nn.ReLU()
         )
-        self.head = nn.Conv2d(d, len(self.problem.classes), 1)
+        self.predictor = self.new_predictor((d,))
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         y = batch.target.y
-        nothing = 0 * self.head.weight.sum()
+        nothing = 0 * self.places.sum()
         if progress < self.hyper.first:
             loss = self._pretraining(batch) if self.hyper.graph == "learned" else nothing
             return {"context": loss, "target": nothing}
@@ -163,7 +167,7 @@ class GLoMo(Method):
         pairs = zip(self.mixtures, self.mixed(sequence), strict=True)
         every = torch.cat((h, *(mixture.transferred(m, h) for mixture, m in pairs)), -1)
         maps = self.body(every.transpose(1, 2).unflatten(-1, self.grid))
-        return self.head(maps.mean((-2, -1), keepdim=True))
+        return self.predictor((maps.mean((-2, -1), keepdim=True),), TARGET)
 
     @torch.no_grad()
     def observe(self, batch: Batch, progress: float) -> dict[str, Tensor]:

@@ -71,7 +71,10 @@ def manifest(name: str, place: str) -> dict:
     Raises:
         InputError: it is not there, or of another method.
     """
-    weights = Weights(name, place) if name not in ("none", "imagenet") else RANDOM
+    try:
+        weights = Weights(name, place) if name not in ("none", "imagenet") else RANDOM
+    except InputError as error:
+        raise InputError(f"generator={name}: {str(error).partition(': ')[2]}") from error
     if weights.run is None:
         raise InputError(
             f"generator={name} is no finished run; name {OWN}, or the folder of a run of method cvae "

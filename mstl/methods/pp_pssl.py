@@ -43,8 +43,8 @@ class Hyperparameters(hyperparameters.Hyperparameters):
     """
 
     generator: str = OWN
-    own: float = 0.4
-    first: float = 0.5
+    own: float = 0.3
+    first: float = 0.4
     weight: float = 1.0
     condition: str = "soft"
     consistency: str = "uda"

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mstl.nn.outputs import full
-from mstl.system.errors import InputError
 
 
 class Generator(nn.Module):
@@ -29,9 +28,6 @@ class Generator(nn.Module):
 
     Shape: z (n, latent), p (n, K) → images (n, c, h, w) in [−2, 2], network input as of `mstl.data.augment`.
 
-    Raises:
-        InputError: vectors in place of images.
-
     Source: Sohn, Lee and Yan, "Learning structured output representation using deep conditional generative
     models", NeurIPS 2015; the mixture of embeddings is Yamaguchi et al.'s, "Transfer learning with
     pre-trained conditional generative models", 2022.
@@ -46,8 +42,6 @@ class Generator(nn.Module):
         units: int = 512,
     ) -> None:
         super().__init__()
-        if tuple(shape[1:]) == (1, 1):
-            raise InputError("vectors are not drawn: a generator is of images; choose another method")
         self.latent = latent
         self.embedding = nn.Embedding(classes, condition)
         self.shape = shape

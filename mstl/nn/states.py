@@ -17,7 +17,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         InputError: there is no such file, it is damaged, or it holds more than tensors and plain values.
     """
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path} is not a file; name the file of a state dict, or a run that was trained")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
