@@ -41,8 +41,6 @@ from mstl.report import plots, results
 from mstl.report.family.bars import alike
 from mstl.report.family.figures import class_rows
 from mstl.report.grid import comparison, text
-from mstl.report.grid.bars import bar_lines
-from mstl.report.grid.figures import score_dots
 from mstl.report.starting import bars, figures
 from mstl.run.config import TrainConfig
 from mstl.run.train import Trainer, train
@@ -138,6 +136,8 @@ about = [text.describe(comparison.load(folder, name, "runs")) for name in result
 Markdown("\n\n".join(about))
 
 # %% mystnb={"figure": {"name": "fig-teachers-scores", "caption": "Accuracy on handwritten digits: mean with the 95 % bootstrap interval over seeds and images. From `make sweep SWEEP=teachers`."}, "image": {"alt": "Two dot-and-interval charts, for 50 and 200 labels; the two networks together lie a little above each alone."}}
+from mstl.report.grid.figures import score_dots
+
 score_dots(comparison.summarise(alike(cars)))
 plt.show()
 
@@ -146,6 +146,8 @@ plt.show()
 # above −1 (T1); it is above the mean of the same networks without collaboration (T2).
 
 # %%
+from mstl.report.grid.bars import bar_lines
+
 judged = bars.teacher_bars(cars, spent)
 Markdown(bar_lines(judged))
 
