@@ -9,30 +9,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mstl.data.batches import Batch
-from mstl.methods import hyperparameters
+from mstl.methods import inherited
 from mstl.methods.base import Method
 from mstl.methods.hyperparameters import one_of
-from mstl.methods.inherited import OWN, Inherited
+from mstl.methods.inherited import Inherited
 from mstl.nn import TARGET, predictor
-from mstl.nn.weights import Weights
 from mstl.system.errors import InputError
 
 
 @dataclass(frozen=True)
-class Hyperparameters(hyperparameters.Hyperparameters):
+class Hyperparameters(inherited.Hyperparameters):
     """Of the teacher.
 
     Attributes:
-        generator: folder of the run of method cvae whose classifier teaches, or ``own``, as of
-            `mstl.methods.pp_pssl`.
-        own: share of the training that this takes.
         weight: λ.
         match: ``logits``, or ``soft``, probabilities at a temperature.
         temperature: τ, of these.
     """
 
-    generator: str = OWN
-    own: float = 0.4
     weight: float = 1.0
     match: str = "soft"
     temperature: float = 4.0
@@ -40,16 +34,10 @@ class Hyperparameters(hyperparameters.Hyperparameters):
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of("match", self.match, ("logits", "soft"))
-        if not 0 <= self.own < 1 or (self.generator == OWN and not self.own):
-            raise InputError(f"own={self.own} must lie between 0 and 1, 0 only where generator names a run")
         if self.weight < 0:
             raise InputError(f"weight={self.weight} must be ≥ 0")
         if self.temperature <= 0:
             raise InputError(f"temperature={self.temperature} must be > 0")
-
-    def weights_fingerprint(self) -> str:
-        inherited = "" if self.generator == OWN else Weights(self.generator, self.weights_dir).fingerprint()
-        return ",".join(filter(None, (super().weights_fingerprint(), inherited)))
 
 
 class Distillation(Method):

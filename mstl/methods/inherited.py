@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor, nn
 
 from mstl import methods
 from mstl.data.batches import Batch
+from mstl.methods import hyperparameters
 from mstl.methods.cvae import CVAE
-from mstl.methods.hyperparameters import Hyperparameters
 from mstl.nn.weights import RANDOM, Weights, reading
 from mstl.problems import Classification, Problem
 from mstl.system.errors import InputError
 
 OWN = "own"
+
+
+@dataclass(frozen=True)
+class Hyperparameters(hyperparameters.Hyperparameters):
+    """Of what is inherited.
+
+    Attributes:
+        generator: folder of the run of method cvae that is inherited from, or ``own``: one is trained first,
+            on the sources of the task.
+        own: share of the training that this takes.
+    """
+
+    generator: str = OWN
+    own: float = 0.3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.own < 1 or (self.generator == OWN and not self.own):
+            raise InputError(f"own={self.own} must lie between 0 and 1, 0 only where generator names a run")
+
+    def weights_fingerprint(self) -> str:
+        inherited = "" if self.generator == OWN else Weights(self.generator, self.weights_dir).fingerprint()
+        return ",".join(filter(None, (super().weights_fingerprint(), inherited)))
 
 
 class Inherited(nn.Module):
@@ -28,7 +53,9 @@ class Inherited(nn.Module):
         InputError: no such run, one of another method, or of images of another shape.
     """
 
-    def __init__(self, name: str, place: str, problem: Problem, hyper: Hyperparameters) -> None:
+    def __init__(
+        self, name: str, place: str, problem: Problem, hyper: hyperparameters.Hyperparameters
+    ) -> None:
         super().__init__()
         self.own = name == OWN
         if self.own:

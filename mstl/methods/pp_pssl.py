@@ -10,13 +10,12 @@ from torch.nn import functional as F
 
 from mstl.data.augment import Augment, to_pixels, transform
 from mstl.data.batches import Batch
-from mstl.methods import hyperparameters
+from mstl.methods import inherited
 from mstl.methods.base import Method
 from mstl.methods.hyperparameters import one_of
-from mstl.methods.inherited import OWN, Inherited
+from mstl.methods.inherited import Inherited
 from mstl.nn import TARGET, predictor
 from mstl.nn.agreement import confident, fixmatch_consistency, uda_consistency
-from mstl.nn.weights import Weights
 from mstl.system.errors import InputError
 from mstl.system.notes import note
 
@@ -25,14 +24,11 @@ STRONG = Augment(0, 0.25, 0.12, 15, brightness=0.4, contrast=0.4, saturation=0.4
 
 
 @dataclass(frozen=True)
-class Hyperparameters(hyperparameters.Hyperparameters):
+class Hyperparameters(inherited.Hyperparameters):
     """Of what is inherited, and of the two stages.
 
     Attributes:
-        generator: folder of the run of method cvae that is inherited from, or ``own``: one is trained first,
-            on the sources of the task.
-        own: share of the training that this takes.
-        first: share of the rest that is the first stage, pseudo pre-training; 0 leaves it out.
+        first: share of the rest after ``own`` that is the first stage, pseudo pre-training; 0 leaves it out.
         weight: λ, of the consistency of the second; 0 leaves it out.
         condition: what the generator is asked for: ``soft``, the source classifier's probabilities; ``hard``,
             its most probable class; ``random``, any class (controls).
@@ -42,8 +38,6 @@ class Hyperparameters(hyperparameters.Hyperparameters):
         pseudo: drawn images for each labelled one.
     """
 
-    generator: str = OWN
-    own: float = 0.3
     first: float = 0.4
     weight: float = 1.0
     condition: str = "soft"
@@ -56,25 +50,15 @@ class Hyperparameters(hyperparameters.Hyperparameters):
         super().__post_init__()
         one_of("condition", self.condition, CONDITIONS)
         one_of("consistency", self.consistency, ("uda", "fixmatch"))
-        for name, value, low, high in (
-            ("own", self.own, 0, 1),
-            ("first", self.first, 0, 1),
-            ("threshold", self.threshold, 0, 1),
-        ):
-            if not low <= value < high:
-                raise InputError(f"{name}={value} must be at least {low} and below {high}")
-        if self.generator == OWN and not self.own:
-            raise InputError("own=0 leaves no steps to train a generator; name one by generator, or set own")
+        for name in ("first", "threshold"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name}={getattr(self, name)} must be at least 0 and below 1")
         if self.weight < 0:
             raise InputError(f"weight={self.weight} must be ≥ 0")
         if self.temperature <= 0:
             raise InputError(f"temperature={self.temperature} must be > 0")
         if self.pseudo < 1:
             raise InputError(f"pseudo={self.pseudo} must be ≥ 1")
-
-    def weights_fingerprint(self) -> str:
-        inherited = "" if self.generator == OWN else Weights(self.generator, self.weights_dir).fingerprint()
-        return ",".join(filter(None, (super().weights_fingerprint(), inherited)))
 
 
 class PPPSSL(Method):
