@@ -191,7 +191,7 @@ Markdown(bar_lines(judged))
 # AFA is above DELTA on photographs and body styles and below it on digits, each time within the interval. One link of the chain is sure:
 # to begin with a trained network is worth 43 points on photographs, 14 on body styles and 3 on digits over random numbers and as many steps.
 #
-# What is against the methods that hold: learning rate and steps are those that suit plain fine-tuning best, all have one network of one
+# What is against the methods that hold: the learning rate is the one that suits plain fine-tuning best, all have one network of one
 # kind, and a hundred steps leave little time to forget. What is for them: every one had its weight tuned as L2 had. The paper's own
 # step over DELTA is 1.4 points on photographs of dogs (90.1 against 88.7), with a large network and many classes; to see as little
 # here takes more seeds than five.

@@ -7,7 +7,7 @@ import torch
 from conftest import toy_classes
 from small import close, gradients, whole_and_resumed
 from test_golden import det
-from test_golden_family import GOLDEN, agree
+from test_golden_family import agree
 from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.nn import functional as F
 
@@ -59,7 +59,27 @@ def test_limits_of_the_consistency():
     assert uda_consistency(WEAK, STRONG, 1, TAU) == 0  # nobody is that sure
     cold = uda_consistency(WEAK, STRONG, BETA, 1e-3)  # sharpened to the end it is FixMatch's
     assert cold.item() == pytest.approx(fixmatch_consistency(WEAK, STRONG, BETA).item(), rel=1e-6)
-    assert set(GOLDEN["pssl"]) - {"tllib_consistency", "uda_ce_mean_over_batch"}  # of other forms than ours
+
+
+def test_cross_entropy_differs_by_the_entropy_of_the_target_which_no_gradient_sees():
+    q = (WEAK / TAU).softmax(1)
+    entropies = torch.special.entr(q).sum(1)
+    loss = uda_consistency(WEAK, STRONG, BETA, TAU) + (confident(WEAK, BETA) * entropies).mean()
+    agree(loss, "pssl", "uda_ce_mean_over_batch")
+
+
+def test_how_often_a_run_is_logged_changes_nothing():
+    """Though what is logged of drawn images is drawn, too."""
+    weights = []
+    for often in (2, 10):
+        values = SMALL | {"steps": 10, "labels": 4, "overrides": "encoder=lenet own=0.2 first=0.2"}
+        trainer = Trainer(TrainConfig(method="pp_pssl", **values), other())
+        for step in range(1, 11):
+            trainer.record.add(trainer.update())
+            if step % often == 0:
+                trainer._log_line()
+        weights.append([p.clone() for p in trainer.method.parameters()])
+    assert close(*weights, 0)
 
 
 # --- the generator ------------------------------------------------------------------------------------------

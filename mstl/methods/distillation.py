@@ -10,10 +10,8 @@ from torch.nn import functional as F
 
 from mstl.data.batches import Batch
 from mstl.methods import inherited
-from mstl.methods.base import Method
 from mstl.methods.hyperparameters import one_of
-from mstl.methods.inherited import Inherited
-from mstl.nn import TARGET, predictor
+from mstl.nn import TARGET
 from mstl.system.errors import InputError
 
 
@@ -40,7 +38,7 @@ class Hyperparameters(inherited.Hyperparameters):
             raise InputError(f"temperature={self.temperature} must be > 0")
 
 
-class Distillation(Method):
+class Distillation(inherited.Heir):
     r"""A second head says of the target's images what the source classifier C says of them.
 
     .. math::
@@ -56,12 +54,6 @@ class Distillation(Method):
     """
 
     Hyperparameters = Hyperparameters
-
-    def build(self) -> None:
-        hyper = self.hyper
-        self.inherited = Inherited(hyper.generator, hyper.weights_dir, self.problem, hyper)
-        self.network = self.new_networks(1)[0]
-        self.source_head = predictor(self.network.channels, self.inherited.classes, hyper.norm)
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         nothing = 0 * next(self.network.parameters()).sum()
@@ -87,9 +79,3 @@ class Distillation(Method):
         t = self.hyper.temperature
         log_q, log_p = (teacher / t).log_softmax(1), (student / t).log_softmax(1)
         return t * t * F.kl_div(log_p, log_q, reduction="batchmean", log_target=True)
-
-    def predict(self, images: Tensor) -> Tensor:
-        return self.network(images, TARGET).logits
-
-    def source_features(self, images: Tensor, source: int, domain: int | None = None) -> Tensor:
-        return self.network.encoder(images, domain)[-1]

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from mstl import methods
 from mstl.data.batches import Batch
 from mstl.methods import hyperparameters
+from mstl.methods.base import Method
 from mstl.methods.cvae import CVAE
+from mstl.nn import TARGET, predictor
 from mstl.nn.weights import RANDOM, Weights, reading
 from mstl.problems import Classification, Problem
 from mstl.system.errors import InputError
@@ -90,6 +92,22 @@ class Inherited(nn.Module):
     def train(self, mode: bool = True) -> Inherited:
         """Evaluation, always: no layer of it treats images of a batch together."""
         return super().train(mode and self.own)
+
+
+class Heir(Method):
+    """A network of the target, and a second head for the classes of what is inherited."""
+
+    def build(self) -> None:
+        hyper = self.hyper
+        self.inherited = Inherited(hyper.generator, hyper.weights_dir, self.problem, hyper)
+        self.network = self.new_networks(1)[0]
+        self.source_head = predictor(self.network.channels, self.inherited.classes, hyper.norm)
+
+    def predict(self, images: Tensor) -> Tensor:
+        return self.network(images, TARGET).logits
+
+    def source_features(self, images: Tensor, source: int, domain: int | None = None) -> Tensor:
+        return self.network.encoder(images, domain)[-1]
 
 
 def manifest(name: str, place: str) -> dict:

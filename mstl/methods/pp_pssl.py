@@ -11,10 +11,8 @@ from torch.nn import functional as F
 from mstl.data.augment import Augment, to_pixels, transform
 from mstl.data.batches import Batch
 from mstl.methods import inherited
-from mstl.methods.base import Method
 from mstl.methods.hyperparameters import one_of
-from mstl.methods.inherited import Inherited
-from mstl.nn import TARGET, predictor
+from mstl.nn import TARGET
 from mstl.nn.agreement import confident, fixmatch_consistency, uda_consistency
 from mstl.system.errors import InputError
 from mstl.system.notes import note
@@ -61,7 +59,7 @@ class Hyperparameters(inherited.Hyperparameters):
             raise InputError(f"pseudo={self.pseudo} must be ≥ 1")
 
 
-class PPPSSL(Method):
+class PPPSSL(inherited.Heir):
     r"""Pseudo pre-training and pseudo semi-supervised learning.
 
     What is left of the source is a classifier C and a conditional generator G. First the target's network g,
@@ -90,15 +88,8 @@ class PPPSSL(Method):
 
     Hyperparameters = Hyperparameters
 
-    def build(self) -> None:
-        hyper = self.hyper
-        self.inherited = Inherited(hyper.generator, hyper.weights_dir, self.problem, hyper)
-        self.network = self.new_networks(1)[0]
-        self.source_head = predictor(self.network.channels, self.inherited.classes, hyper.norm)
-
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        begun = self.hyper.own if self.inherited.own else 0.0
-        pretrained = begun + (1 - begun) * self.hyper.first
+        begun, pretrained = self._stages()
         nothing = 0 * next(self.network.parameters()).sum()
         losses = dict.fromkeys(("pretraining", "target", "pseudo"), nothing)
         if self.inherited.own:
@@ -113,6 +104,11 @@ class PPPSSL(Method):
         if self.hyper.weight:
             losses["pseudo"] = self.hyper.weight * self._consistency(*self._drawn(x))
         return losses
+
+    def _stages(self) -> tuple[float, float]:
+        """Shares of the training at which pseudo pre-training begins and ends."""
+        begun = self.hyper.own if self.inherited.own else 0.0
+        return begun, begun + (1 - begun) * self.hyper.first
 
     def _pretraining(self, batch: Batch) -> Tensor:
         """Cross-entropy on as many drawn images as the batch has of the target."""
@@ -145,12 +141,11 @@ class PPPSSL(Method):
             return fixmatch_consistency(towards, logits, self.hyper.threshold)
         return uda_consistency(towards, logits, self.hyper.threshold, self.hyper.temperature)
 
-    def predict(self, images: Tensor) -> Tensor:
-        return self.network(images, TARGET).logits
-
     @torch.no_grad()
     def observe(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """``confident``, the share of drawn images that take part in the consistency."""
+        """``confident``, the share of drawn images that take part in the consistency, once there is one."""
+        if progress <= self._stages()[1]:
+            return {}
         drawn, _ = self._drawn(batch.target.x[: len(batch.target.y)])
         return {"confident": confident(self.predict(drawn).flatten(1), self.hyper.threshold).mean()}
 
@@ -160,6 +155,3 @@ class PPPSSL(Method):
                 f"nobody is confident: no drawn image is taken for a class with more than threshold="
                 f"{self.hyper.threshold:g}, and the consistency is 0; a smaller threshold lets it begin"
             )
-
-    def source_features(self, images: Tensor, source: int, domain: int | None = None) -> Tensor:
-        return self.network.encoder(images, domain)[-1]

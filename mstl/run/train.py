@@ -469,7 +469,8 @@ class Trainer:
         self.record.check(self.step)
         sums, count, self.record = self.record.sums, self.record.count, LossRecord()
         self.method.eval()
-        with self.fabric.autocast():
+        # What is observed may draw; the run's random numbers must not depend on how often it is logged.
+        with torch.random.fork_rng(devices=[]), self.fabric.autocast():
             batch = self.batches.at(self.step - 1)
             observed = self.model.observe(batch, self.progress)
             attention = self._attention()

@@ -77,6 +77,8 @@ def collected_task(
         if sources > 1 or without or keep:
             raise InputError(f"recipe {recipe!r} says all of it: give it no sources, without or keep")
         source, tested, bridges = pair
+        if collection.own:
+            check_apart((source, bridges), tested.train)
         options = {"labels": labels, "seed": seed, "name": f"{data}/{recipe}", "augment": collection.augment}
         return replace(class_task({source.name: source}, tested, **options), bridges=bridges)
     found = RECIPE.fullmatch(plain(recipe))
