@@ -133,9 +133,10 @@ def by_labels(differences: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
             look = {"color": plots.PALETTE[k], "marker": "o", "ms": 4, "lw": 1.2}
             look |= {"ls": ":" if "uniform" in variant else "-"}
             spread = np.stack((level - own["low"], own["high"] - level))
-            ax.errorbar(x + (k - len(labels) / 2) * 0.08, level, spread, label=label, **look)
+            ax.errorbar(x + (k - (len(labels) - 1) / 2) * 0.08, level, spread, label=label, **look)
         ax.axhline(0, color=plots.GREY, lw=0.8)
         ax.set_xticks(range(len(ticks)), [str(n) for n in ticks])
+        ax.set_xlim(-0.5, len(ticks) - 0.5)
         ax.set(title=data, xlabel="labelled images")
     axes[0, 0].set_ylabel("points over L2")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
