@@ -17,7 +17,7 @@
 # | | |
 # |---|---|
 # | You will see | two networks of typefaces that learn handwriting together, a pull that is as strong whether they differ little or much, and AMCF against each teacher alone and against both without a pull, with intervals |
-# | Run time | about a minute and a half: six small networks are trained here; the tables come from `make sweep SWEEP=teachers` |
+# | Run time | about a minute and a half: six small networks are trained here; the tables come from `make sweep SWEEP=teachers WEIGHTS_DIR=weights` |
 # | Device | any |
 
 # %% tags=["colab"]
@@ -135,7 +135,7 @@ cars, spent = (comparison.everything(folder, name) for name in ("cars", "runs"))
 about = [text.describe(comparison.load(folder, name, "runs")) for name in results.available(folder)]
 Markdown("\n\n".join(about))
 
-# %% mystnb={"figure": {"name": "fig-teachers-scores", "caption": "Accuracy on handwritten digits: mean with the 95 % bootstrap interval over seeds and images. From `make sweep SWEEP=teachers`."}, "image": {"alt": "Two dot-and-interval charts, for 50 and 200 labels; the two networks together lie a little above each alone."}}
+# %% mystnb={"figure": {"name": "fig-teachers-scores", "caption": "Accuracy on handwritten digits: mean with the 95 % bootstrap interval over seeds and images. From `make sweep SWEEP=teachers WEIGHTS_DIR=weights`."}, "image": {"alt": "Two dot-and-interval charts, for 50 and 200 labels; the two networks together lie a little above each alone."}}
 from mstl.report.grid.figures import score_dots
 
 score_dots(comparison.summarise(alike(cars)))

@@ -113,7 +113,7 @@ def test_make(command, place, monkeypatch, capsys):
         subprocess.run([*line, "-n"], check=True, capture_output=True)
         return
     handed = subprocess.run(line, check=True, capture_output=True, text=True).stdout.splitlines()
-    data = [word for word in handed if word.startswith("DATA_DIR") and "=" in word]
+    data = [word for word in handed if word.startswith(("DATA_DIR", "WEIGHTS_DIR")) and "=" in word]
     handed = [f"{w.partition('=')[0]}={place / w.partition('=')[2]}" if w in data else w for w in handed]
     monkeypatch.setattr(sys, "argv", [*handed, "DRY_RUN=1"])
     asked: list[TrainConfig] = []
