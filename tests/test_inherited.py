@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 import torch
 from conftest import toy_classes
@@ -11,14 +13,17 @@ from test_golden_family import agree
 from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.nn import functional as F
 
+import plan
 from mstl.data.augment import Augment, to_float, to_pixels
 from mstl.data.batches import Batches
-from mstl.methods import build
+from mstl.methods import METHODS as CATALOGUE
+from mstl.methods import build, configured, find
 from mstl.nn.agreement import confident, fixmatch_consistency, uda_consistency
 from mstl.nn.generator import Generator, Recogniser, divergence, mixed, negative_elbo
 from mstl.run.checkpoint import load_checkpoint
 from mstl.run.config import TrainConfig
 from mstl.run.inference import load_method
+from mstl.run.names import Variant
 from mstl.run.train import Trainer, train
 from mstl.system.errors import InputError
 
@@ -259,6 +264,24 @@ def test_hot_soft_targets_are_logit_matching(run):
     hot = made("distillation", run, "temperature=300").distance(teacher, student)
     matched = made("distillation", run, "match=logits").distance(teacher, student)
     assert hot.item() == pytest.approx(matched.item() / 4, rel=2e-2)
+
+
+@pytest.mark.parametrize("method", list(CATALOGUE))
+def test_the_workflow_knows_every_override_that_names_a_folder_of_weights(method, run):
+    """Those whose file changes the run's fingerprint; a run that it does not know of is trained forever."""
+    read = set()
+    for field in fields(find(method).Hyperparameters):
+        if not isinstance(field.default, str) or field.name == "weights_dir":
+            continue
+        overrides = f"{field.name}={run.name}"
+        try:
+            found = configured(method, overrides, weights_dir=str(run.parent)).weights_fingerprint()
+        except InputError:
+            continue  # a word of a list, or another kind of name
+        read |= {field.name} if found else set()
+        assert bool(found) == (Variant.of(method, overrides, None, None).folders == [run.name])
+        assert plan.weights(method, overrides, str(run.parent)) == found
+    assert read or method == "glomo"  # which has no encoder
 
 
 @pytest.mark.parametrize("generator", ["own", "run"])

@@ -28,6 +28,7 @@ from mstl import methods
 from mstl.data.files import files_fingerprint
 from mstl.run import provenance
 from mstl.run.config import TrainConfig
+from mstl.run.names import Variant
 from mstl.system.errors import InputError
 
 NOTEBOOKS = Path("notebooks")
@@ -126,7 +127,7 @@ def code(method: str) -> str:
 @cache
 def weights(method: str, overrides: str, place: str) -> str:
     """Fingerprint of the weights that a run starts from."""
-    if "weights=" not in overrides and "models=" not in overrides:
+    if not Variant.of(method, overrides, None, None).folders:
         return ""
     return methods.configured(method, overrides, weights_dir=place).weights_fingerprint()
 

@@ -59,16 +59,6 @@ class Sweep:
         return [config for config, _ in self.entries]
 
 
-def folders_of(config: TrainConfig) -> list[str]:
-    """The folders of weights that a run names."""
-    said = dict(config.named_variant.overrides)
-    names = [
-        said.get("weights", "none"),
-        *(m.rpartition("@")[2] for m in said.get("models", "auto").split(",")),
-    ]
-    return [name for name in names if name not in ("none", "imagenet", "auto")]
-
-
 def axis(name: str) -> str | None:
     """The parameter of `TrainConfig` that a block calls ``name``, seed or seeds; None if there is none."""
     return next((known for known in (name, name.removesuffix("s")) if known in AXES), None)
@@ -136,7 +126,7 @@ def read(
                 if run in first:
                     raise InputError(f"run {run} is asked for twice, first in block {first[run]}; ask once")
                 first[run] = number
-                lacking = data_dirs is not None and folders_of(config) and not weights_dir
+                lacking = data_dirs is not None and config.named_variant.folders and not weights_dir
                 if lacking:
                     skipped[WEIGHTS] = skipped.get(WEIGHTS, 0) + 1
                 elif config.data in EMBEDDED or data_dirs is None or data_dir is not None:

@@ -116,6 +116,14 @@ class Variant:
             raise InputError(f"{text!r} names no variant ({error})") from None
 
     @property
+    def folders(self) -> list[str]:
+        """The folders of weights that it names: as ``weights``, as ``generator``, or among ``models``."""
+        said = dict(self.overrides)
+        models = (model.rpartition("@")[2] for model in said.get("models", "auto").split(","))
+        names = (said.get("weights", "none"), said.get("generator", "own"), *models)
+        return [name for name in names if name not in ("none", "imagenet", "own", "auto")]
+
+    @property
     def override_text(self) -> str:
         """The hyper-parameters changed, as `of` reads them."""
         return " ".join(f"{name}={value}" for name, value in self.overrides)
