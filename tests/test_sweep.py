@@ -128,6 +128,14 @@ def test_what_methods_and_data_refuse_is_said_before_the_first_run(tmp_path, blo
     assert "some.yaml, block 2" in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_what_was_not_selected_is_not_asked_for(tmp_path):
+    text = "profile: tiny\nseeds: 0\nblocks: [{methods: oracle, labels: 2}, {labels: 9999, methods: dann}]"
+    sweep = read(tmp_path, text)
+    sweep_file.check(sweep, {c.folder for c in sweep_file.select(sweep, {"labels": [2]})})
+    with pytest.raises(InputError, match="9999"):
+        sweep_file.check(sweep, {c.folder for c in sweep_file.select(sweep, {"method": ["dann"]})})
+
+
 def test_data_without_a_folder_is_left_out_and_counted(tmp_path):
     text = "seeds: [0, 1]\nblocks: [{data: [studio, carparts], methods: [dann, mstl]}]"
     assert dict(read(tmp_path, text).skipped) == {"carparts": 4}

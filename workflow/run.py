@@ -143,8 +143,9 @@ def train(options: Options, sweeps: list[Sweep], tasks: list[Task]) -> int:
     """Train what is not finished and write the tables; returns the exit status."""
     others = neighbours(options, sweeps)
     print(f"Checking {sum(len(task.jobs) for task in tasks)} runs ...", flush=True)
+    asked = {job.config.folder for task in tasks for job in task.jobs}
     for sweep in sweeps:
-        sweep_file.check(sweep)
+        sweep_file.check(sweep, asked)
     folder = Path(sweeps[0].runs) / plan.TASKS
     with alone(folder) as lock:
         # One thread a notebook where there are as many notebooks as cores, more where there are fewer.

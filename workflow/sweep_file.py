@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -170,19 +170,24 @@ def _called(config: TrainConfig, name: str) -> set[str]:
     return {str(getattr(config, name))} | ({config.variant} if name == "method" else set())
 
 
-def check(sweep: Sweep) -> None:
+def check(sweep: Sweep, asked: Container[Path] | None = None) -> None:
     """Build every method once and read every task once, so that what cannot run is said before the first run.
+
+    Args:
+        sweep: some of whose runs are to be trained.
+        asked: the folders of those; None, all of them.
 
     Raises:
         InputError: unknown method or hyper-parameter, recipe the data does not have, more labels than images,
             a method that needs labels where there are none; the message names file and block.
     """
-    for c, place in sweep.entries:
+    entries = [(c, place) for c, place in sweep.entries if asked is None or c.folder in asked]
+    for c, place in entries:
         with _at(place):
             methods.find(c.method)
     tasks, built = {}, set()
     # Of each setting the most labels of the first seed stand for all.
-    for c, place in sorted(sweep.entries, key=lambda entry: (-entry[0].labels, entry[0].seed)):
+    for c, place in sorted(entries, key=lambda entry: (-entry[0].labels, entry[0].seed)):
         with _at(place):
             if (c.data, c.setting) not in tasks:
                 task = c.task()
