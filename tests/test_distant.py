@@ -226,6 +226,14 @@ def test_a_distant_pair_has_four_classes_and_the_others_are_bridges():
     assert made.fingerprint() != replace(made, bridges=None).fingerprint()
 
 
+def test_source_and_target_may_have_one_class_in_common_for_what_is_neither():
+    made = local_task("digits", "distant.serif.3.0-to-handwritten.4.0", labels=12)
+    whole = local_task("digits", "serif-to-handwritten", labels=0)
+    zeros = whole.sources[0].images[whole.sources[0].labels == 0]
+    assert torch.equal(made.sources[0].images[made.sources[0].labels == 1], zeros)
+    assert len(made.bridges) == 7 * 100 + int((~np.isin(digits_labels(), [0, 3, 4])).sum())
+
+
 def digits_labels():
     from sklearn.datasets import load_digits
 
@@ -247,6 +255,8 @@ def test_bridges_are_drawn_in_passes_and_only_where_there_are_any():
         ("distant.serif.3.x-to-handwritten.4.9", {}, "the source has no class 'x'; it has 0, 1"),
         ("distant.serif.3.8-to-handwritten.4.y", {}, "the target has no class 'y'"),
         ("distant.serif.3.8-to-handwritten.3.9", {}, "four classes, each named once"),
+        ("distant.serif.3.8-to-handwritten.8.9", {}, "four classes, each named once"),
+        ("distant.serif.3.3-to-handwritten.4.3", {}, "four classes, each named once"),
         ("distant.nowhere.3.8-to-handwritten.4.9", {}, "has no domain 'nowhere'"),
         (RECIPE, {"keep": "first"}, "says all of it"),
     ],

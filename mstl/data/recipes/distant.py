@@ -1,6 +1,8 @@
 """Distant pairs: two classes of the source, two others of the target, and all the rest as unlabelled bridges.
 
-Recipe ``distant.<source>.<a>.<b>-to-<target>.<c>.<d>``, of the domains and classes of a collection.
+Recipe ``distant.<source>.<a>.<b>-to-<target>.<c>.<d>``, of the domains and classes of a collection. b and d may
+be one class: what is neither a nor c, as the paper's negative images are for source and target. Where they are
+two, nothing says which class of the source goes with which of the target.
 """
 
 from __future__ import annotations
@@ -46,8 +48,11 @@ def distant(recipe: str, read: Callable[[str], Parts]) -> tuple[Domain, Parts, D
                     f"{', '.join(parts.train.classes)}"
                 )
     named = [found[letter] for letter in "abcd"]
-    if len(set(named)) < 4:
-        raise InputError(f"recipe {recipe!r}: a distant pair has four classes, each named once")
+    if len(set(named)) < 4 - (found["b"] == found["d"]):
+        raise InputError(
+            f"recipe {recipe!r}: a distant pair has four classes, each named once, or three: the second of "
+            "the source may be the second of the target"
+        )
     left = [name for name in source.train.classes if name not in named]
     if not left:
         raise InputError(f"recipe {recipe!r} leaves no class for bridges; choose data with more than four")
