@@ -1,8 +1,8 @@
 """Distant pairs: two classes of the source, two others of the target, and all the rest as unlabelled bridges.
 
-Recipe ``distant.<source>.<a>.<b>-to-<target>.<c>.<d>``, of the domains and classes of a collection. b and d may
-be one class: what is neither a nor c, as the paper's negative images are for source and target. Where they are
-two, nothing says which class of the source goes with which of the target.
+Recipe ``distant.<source>.<a>.<b>-to-<target>.<c>.<d>``, of the domains and classes of a collection. b and d
+may be one class, what is neither a nor c, as the paper's negative images are for source and target. If they
+are two, nothing says which class of the source goes with which of the target.
 """
 
 from __future__ import annotations
