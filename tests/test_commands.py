@@ -18,6 +18,7 @@ import torch
 import yaml
 from test_howto import save_classes
 from test_own_data import save_domain
+from test_texts import save_reviews
 
 import run as workflow
 from mstl import methods
@@ -74,6 +75,9 @@ def place(tmp_path: Path, tmp_path_factory, monkeypatch) -> Path:
     for name, asked in classes.items():
         save_classes(tmp_path / name, *asked)
     text = "\n".join(COMMANDS)
+    reviews = set(re.findall(r"[ =]sentiment (?:DATA_DIR=|--data-dir )(\S+)", text))
+    for name in reviews:
+        save_reviews(tmp_path / name)
     for file, encoder in re.findall(r"mstl weights --file (\S+) --encoder (\S+)", text):
         state = timm.create_model(encoder, num_classes=5).state_dict()  # another library's: under other names
         torch.save({f"theirs.{i}": value for i, value in enumerate(state.values())}, tmp_path / file)
@@ -84,7 +88,11 @@ def place(tmp_path: Path, tmp_path_factory, monkeypatch) -> Path:
         save_domain(
             tmp_path / name, [f"{a}_{k}" for a in "abcdef" for k in (1, 2)], (200, 140), seed=len(name)
         )
-    made = {*classes, *(path.split("/")[0] for path in re.findall(r" tiles .*--out ([\w./-]+)", text))}
+    made = {
+        *classes,
+        *reviews,
+        *(path.split("/")[0] for path in re.findall(r" tiles .*--out ([\w./-]+)", text)),
+    }
     for name in set(re.findall(r"(?:DATA_DIR\w*=|--data-dir )([\w./-]+)", text)) - made:
         for j, source in enumerate(("sources/fronts", "sources/cabins"), start=1):
             save_domain(tmp_path / name / source, [f"{source[8:]}{k}" for k in range(6)], (70, 50), seed=j)

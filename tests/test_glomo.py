@@ -19,9 +19,11 @@ from mstl.nn.graphs import (
     FeaturePredictor,
     GraphMixture,
     GraphPredictor,
+    WordDecoder,
     relations,
     with_products,
 )
+from mstl.problems import Classification
 from mstl.run.checkpoint import load_checkpoint
 from mstl.run.config import TrainConfig
 from mstl.system.errors import InputError
@@ -162,7 +164,7 @@ def made(overrides=""):
 
 def test_patches_come_in_raster_order():
     image = torch.arange(16.0 * 16).view(1, 1, 16, 16).expand(1, 3, -1, -1)
-    found = made().patches(image)
+    found = made().units.sequence(image)
     assert found.shape == (1, 16, 48)
     assert torch.equal(found[0, 1].view(3, 4, 4)[0], image[0, 0, :4, 4:8])
     assert torch.equal(found[0, 4].view(3, 4, 4)[0], image[0, 0, 4:8, :4])
@@ -187,7 +189,7 @@ def test_controls(graph):
     every = sum(p.sum() for p in method.directions.parameters())
     learns = any(g.any() for g in gradients(method.directions, after + 0 * every))
     assert learns == (graph == "scratch")
-    mixed = method.mixed(method.patches(b.target.x))[0][0]
+    mixed = method.mixed(method.units.sequence(b.target.x))[0][0]
     expected = {
         "uniform": torch.full((16, 16), 1 / 16),
         "identity": torch.eye(16),
@@ -198,7 +200,7 @@ def test_controls(graph):
 
 def test_backward_graphs_draw_on_what_comes_later():
     method, b = made(), batch()
-    forwards, backwards = method.mixed(method.patches(b.target.x))
+    forwards, backwards = method.mixed(method.units.sequence(b.target.x))
     assert not forwards.triu().any() and not backwards.tril().any()
     assert 0 < method.eval().observe(b, 0.6)["edges"] < 0.5
 
@@ -242,3 +244,70 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path):
 def test_bad_input(overrides, message):
     with pytest.raises(InputError, match=message):
         build("glomo", 3, True, overrides, toy_classes(SHAPE).problem)
+
+
+# --- texts --------------------------------------------------------------------------------------------------
+
+
+def of_words(length=8, overrides="", words=20):
+    torch.manual_seed(0)
+    problem = Classification(("negative", "positive"), (length, 1, 1), words)
+    method = build("glomo", 1, True, f"units=8 heads=2 {overrides}", problem)
+    for p in method.parameters():
+        p.data += 0.3 * torch.randn_like(p)
+    for embedding in (m for m in method.modules() if isinstance(m, nn.Embedding)):
+        nn.init.zeros_(embedding.weight[0])
+    return method.eval()
+
+
+def texts(length=8, words=6):
+    """Texts of ``words`` words and what fills them up."""
+    torch.manual_seed(3)
+    found = torch.randint(1, 20, (5, words))
+    return torch.nn.functional.pad(found, (0, length - words)).float()[:, :, None, None]
+
+
+@pytest.mark.parametrize("graph", ["learned", "uniform", "identity", "none"])
+def test_what_fills_a_text_up_changes_nothing(graph):
+    long, short = of_words(8, f"graph={graph}"), of_words(6, f"graph={graph}")
+    state = long.state_dict()
+    short.load_state_dict(state | {"places": state["places"][:6]})
+    assert torch.allclose(long.predict(texts(8)), short.predict(texts(6)), atol=1e-5)
+    sequence = texts(8).flatten(1).long()
+    for one, two in zip(long.mixed(sequence), short.mixed(sequence[:, :6]), strict=True):
+        assert torch.allclose(one[:, :6, :6], two, atol=1e-5)
+        assert graph == "identity" or not one[:, :, 6:].any()
+    context = long.directions[0].loss(sequence, sequence > 0, torch.arange(3))
+    same = short.directions[0].loss(sequence[:, :6], sequence[:, :6] > 0, torch.arange(3))
+    assert context.item() == pytest.approx(same.item(), rel=1e-5)
+
+
+def test_the_decoder_of_words_is_the_mean_of_their_cross_entropies():
+    embedding = nn.Embedding(7, 4, padding_idx=0).double()
+    decoder = WordDecoder(embedding, ahead=2).double()
+    features, words = torch.randn(1, 5, 4).double(), torch.tensor([[3, 1, 2, 6, 0]])
+    losses = []
+    for t in (0, 2):  # from 2 there is one word to come
+        state, given = features[:, t][None].contiguous(), torch.zeros(1, 1, 4).double()
+        for i in (1, 2):
+            out, state = decoder.recurrent(given, state)
+            logits = out[0, 0] @ embedding.weight.T + decoder.bias
+            if words[0, t + i]:
+                losses.append(torch.nn.functional.cross_entropy(logits, words[0, t + i]))
+            given = embedding(words[:, t + i : t + i + 1])
+    found = decoder(features, words, torch.tensor([0, 2]))
+    assert len(losses) == 3 and found.item() == pytest.approx(torch.stack(losses).mean().item(), rel=1e-9)
+    assert decoder(features, words * 0, torch.tensor([0, 2])) == 0  # no word at all
+
+
+def test_a_change_of_a_word_moves_no_forward_graph_before_it():
+    method, sequence = of_words(), texts().flatten(1).long()
+    other = sequence.clone()
+    other[:, 4] = other[:, 4] % 19 + 1
+    (one, _), (two, _) = (method.mixed(s) for s in (sequence, other))
+    assert torch.allclose(one[:, :4], two[:, :4]) and not torch.allclose(one[:, 4:6], two[:, 4:6])
+
+
+def test_a_text_shorter_than_what_is_predicted():
+    with pytest.raises(InputError, match="ahead=3 units are to be predicted and a text has 3; make ahead"):
+        of_words(3)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mstl.data.augment import Augment
 from mstl.data.domain import Domain
-from mstl.data.readers import class_folders, digits, features
+from mstl.data.readers import class_folders, digits, features, texts
 
 
 class Parts(NamedTuple):
@@ -36,6 +36,7 @@ class Collection:
         embedded: the domains that are at hand and need no folder; where there are any, they are the sources
             that a recipe does not name.
         own: whether a user brings the domains, so that nothing is known of leaks between them.
+        unlabelled: what belongs to no domain and has no labels, from the folder: bridges of every task.
     """
 
     names: Callable[[Path | None], tuple[str, ...]]
@@ -44,6 +45,7 @@ class Collection:
     augment: Augment = field(default_factory=Augment.none)
     embedded: tuple[str, ...] = ()
     own: bool = False
+    unlabelled: Callable[[Path | None], Domain | None] = lambda place: None
 
 
 COLLECTIONS: dict[str, Collection] = {
@@ -52,6 +54,12 @@ COLLECTIONS: dict[str, Collection] = {
     ),
     "surf": Collection(
         features.surf_names, lambda name, place, *_: Parts(features.surf(name, place)), (1, 1)
+    ),
+    "sentiment": Collection(
+        texts.names,
+        lambda name, place, *_: Parts(*texts.read(name, place)),
+        (1, 1),
+        unlabelled=texts.unlabelled,
     ),
     "digits": Collection(
         digits.names,

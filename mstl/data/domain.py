@@ -24,7 +24,8 @@ class Domain:
 
     Attributes:
         name: what figures and tables call the domain.
-        images: uint8 (n, 3, h, w), RGB; or vectors (n, d, 1, 1), integers (counts) or float32.
+        images: uint8 (n, 3, h, w), RGB; or vectors (n, d, 1, 1), integers (counts) or float32; or texts,
+            integers (n, T, 1, 1), indices of ``vocabulary``, of which 0 is no word.
         masks: uint8 (n, 1, h, w), values in {0, 1}, 1 is the object; None where images have classes alone.
         groups: str (n,), the car an image shows. Splits never cut through a group.
         views: int64 (n,), the view number (Carvana's 1..16), 0 where unknown.
@@ -35,6 +36,7 @@ class Domain:
         classes: names of the classes.
         partial: whether masks mark a part of the object only. What they leave unmarked is unknown then: it
             is background, or another part.
+        vocabulary: the words of texts; empty where there are none.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Domain:
     labels: Tensor | None = None
     classes: tuple[str, ...] = ()
     partial: bool = False
+    vocabulary: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n, _, h, w = self.images.shape if self.images.ndim == 4 else (0, 0, 0, 0)
@@ -90,6 +93,13 @@ class Domain:
         if kind == torch.float32 and not bool(self.images.isfinite().all()):
             row = int((~self.images.isfinite()).flatten(1).any(1).nonzero()[0])
             raise InputError(f"domain {self.name!r}: vector {row} holds a number that is not finite")
+        if self.vocabulary and not 0 <= int(self.images.min()) <= int(self.images.max()) < len(
+            self.vocabulary
+        ):
+            raise InputError(
+                f"domain {self.name!r}: words are indices of the {len(self.vocabulary)} of its vocabulary; "
+                f"found {int(self.images.min())} to {int(self.images.max())}"
+            )
 
     def __len__(self) -> int:
         return len(self.images)
@@ -158,6 +168,8 @@ class Domain:
             digest.update("\0".join((str(self.images.dtype), *self.classes)).encode())
         if self.partial:
             digest.update(b"partial")
+        if self.vocabulary:
+            digest.update("\0".join(self.vocabulary).encode())
         digest.update("\0".join(map(str, self.groups)).encode())
         digest.update(np.ascontiguousarray(self.views, dtype=np.int64).tobytes())
         return digest.hexdigest()

@@ -61,8 +61,11 @@ def build(
         InputError: the method is unknown, cannot do what is asked, or a hyper-parameter is wrong.
     """
     found = check(name, labelled, problem.name if problem else "segmentation")
-    if problem and tuple(problem.shape[1:]) == (1, 1) and not found.vectors:
-        raise InputError(f"method {name} reads images, and these are vectors; choose another method")
+    if problem and problem.reads not in found.reads:
+        raise InputError(
+            f"method {name} reads {' and '.join(found.reads)}, and these are {problem.reads}; choose another "
+            "method"
+        )
     return find(name)(configured(name, overrides, **defaults), sources, labelled, problem, partial)
 
 

@@ -28,7 +28,7 @@ class Entry:
         module: that holds the class; empty is the file of this folder that is called like the method.
         needs_labels: whether it learns nothing without labelled target images.
         problems: what it can be trained for.
-        vectors: whether it reads feature vectors, too.
+        reads: of images, feature vectors and words those that it can be fed.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Entry:
     module: str = ""
     needs_labels: bool = False
     problems: tuple[str, ...] = ("segmentation", "classification")
-    vectors: bool = True
+    reads: tuple[str, ...] = ("images", "vectors")
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z]\w*", self.name):
@@ -86,7 +86,7 @@ METHODS: dict[str, Entry] = {
         Entry("delta", "DELTA", "DELTA", "#2e6e4e", "$D$", needs_labels=True, problems=CLASSES),
         Entry("afa", "AFA", "AFA", "#0b5d3b", "$F$", needs_labels=True, problems=CLASSES),
         Entry("amcf", "AMCF", "AMCF", "#009E73", "$C$", needs_labels=True, problems=CLASSES),
-        Entry("cvae", "CVAE", "CVAE", "#7d7d7d", "$G$", "reference", problems=CLASSES, vectors=False),
+        Entry("cvae", "CVAE", "CVAE", "#7d7d7d", "$G$", "reference", problems=CLASSES, reads=("images",)),
         Entry(
             "distillation",
             "Distillation",
@@ -95,7 +95,7 @@ METHODS: dict[str, Entry] = {
             "|",
             needs_labels=True,
             problems=CLASSES,
-            vectors=False,
+            reads=("images",),
         ),
         Entry(
             "pp_pssl",
@@ -105,10 +105,17 @@ METHODS: dict[str, Entry] = {
             "_",
             needs_labels=True,
             problems=CLASSES,
-            vectors=False,
+            reads=("images",),
         ),
         Entry(
-            "glomo", "GLoMo", "GLoMo", "#17becf", "$L$", needs_labels=True, problems=CLASSES, vectors=False
+            "glomo",
+            "GLoMo",
+            "GLoMo",
+            "#17becf",
+            "$L$",
+            needs_labels=True,
+            problems=CLASSES,
+            reads=("images", "words"),
         ),
         Entry("ddtl", "DDTL", "DDTL", "#e377c2", "$B$", needs_labels=True, problems=CLASSES),
         Entry("consistency", "Consistency", "model consistency", "#d4b25e", "H"),

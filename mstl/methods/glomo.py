@@ -1,4 +1,4 @@
-"""GLoMo: a graph of what belongs together in an image, learned without labels, moves to another network."""
+"""GLoMo: a graph of what belongs together, learned without labels, moves to another network."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mstl.data.batches import Batch
 from mstl.methods import hyperparameters
 from mstl.methods.base import Method
 from mstl.methods.hyperparameters import one_of
 from mstl.nn import TARGET
-from mstl.nn.graphs import ContextDecoder, FeaturePredictor, GraphMixture, GraphPredictor
+from mstl.nn.graphs import FeaturePredictor, GraphMixture, GraphPredictor
+from mstl.nn.units import Patches, Words, spread_over
 from mstl.system.errors import InputError
 
 GRAPHS = ("learned", "scratch", "random", "uniform", "identity", "none")
@@ -24,7 +24,7 @@ class Hyperparameters(hyperparameters.Hyperparameters):
     """Of the graphs, and of the network that uses them.
 
     Attributes:
-        patch: pixels a side of a unit; units come in raster order.
+        patch: of images, pixels a side of a unit; units come in raster order. Those of a text are words.
         units: d, width of what a unit becomes.
         layers: L graphs.
         heads: of each; a divisor of ``units``.
@@ -64,29 +64,29 @@ class Hyperparameters(hyperparameters.Hyperparameters):
 class Direction(nn.Module):
     """Graphs of a sequence read in one direction, and what pre-training needs beside them."""
 
-    def __init__(self, hyper: Hyperparameters, size: int) -> None:
+    def __init__(self, hyper: Hyperparameters, units: Patches | Words) -> None:
         super().__init__()
-        self.embedding = nn.Linear(size, hyper.units)
+        self.embedding = units.embedding(hyper.units)
         self.graphs = GraphPredictor(hyper.units, hyper.layers, hyper.heads, hyper.convolutions)
         self.features = FeaturePredictor(hyper.units, hyper.layers)
-        self.decoder = ContextDecoder(hyper.units, size, hyper.ahead)
+        self.decoder = units.decoder(self.embedding, hyper.units, hyper.ahead)
 
-    def forward(self, sequence: Tensor) -> list[Tensor]:
-        return self.graphs(self.embedding(sequence))
+    def forward(self, sequence: Tensor, valid: Tensor | None) -> list[Tensor]:
+        return self.graphs(self.embedding(sequence), valid)
 
-    def loss(self, sequence: Tensor, positions: Tensor) -> Tensor:
+    def loss(self, sequence: Tensor, valid: Tensor | None, positions: Tensor) -> Tensor:
         """Of the context prediction, 0-d."""
         units = self.embedding(sequence)
-        return self.decoder(self.features(units, self.graphs(units)), sequence, positions)
+        return self.decoder(self.features(units, self.graphs(units, valid)), sequence, positions)
 
 
 class GLoMo(Method):
     r"""Transferable relational graphs.
 
-    An image is a sequence of patches x. First, without labels, on images of sources and target, forwards and
-    backwards: graphs G and features F predict from each unit the D that follow it. Then the graph predictors
-    stand still, their features are dropped, and a network of the task reads its own features H of the patches
-    with what the graphs bring to them,
+    An image is a sequence of patches, a text one of words. First, without labels, on the bridges of the task,
+    or on its sources and its target where there are none, forwards and backwards: graphs G and features F
+    predict from each unit the D that follow it. Then the graph predictors stand still, their features are
+    dropped, and a network of the task reads its own features H of the units with what the graphs bring them,
 
     .. math:: H' = [H;\; s_\rightarrow M_\rightarrow H;\; s_\leftarrow M_\leftarrow H],
 
@@ -94,34 +94,26 @@ class GLoMo(Method):
     images.
 
     Source: Yang, Zhao, Dhingra, He, Cohen, Salakhutdinov and LeCun, "GLoMo: unsupervisedly learned relational
-    graphs as transferable representations", NeurIPS 2018. Patches in the place of pixels, squares in the
-    place of a softmax over words, and a convolutional network behind H' are ours.
+    graphs as transferable representations", NeurIPS 2018. For images patches in the place of pixels, and
+    squares in the place of a softmax over words; and a convolutional network behind H' are ours.
     """
 
     Hyperparameters = Hyperparameters
 
     def build(self) -> None:
-        hyper, (channels, height, width) = self.hyper, self.problem.shape
-        p, d = hyper.patch, hyper.units
-        if height % p or width % p:
-            raise InputError(
-                f"patch={p}: an image of {height}×{width} does not fall into patches of {p}×{p}; choose a "
-                "divisor of both sides"
-            )
-        self.grid = height // p, width // p
-        count, size = self.grid[0] * self.grid[1], channels * p * p
+        hyper, problem = self.hyper, self.problem
+        self.units = (
+            Words(problem.shape[0], problem.words) if problem.words else Patches(problem.shape, hyper.patch)
+        )
+        count, d = self.units.count, hyper.units
         if count <= hyper.ahead:
-            raise InputError(
-                f"ahead={hyper.ahead} units are to be predicted and an image has {count}; make patch or "
-                "ahead smaller"
-            )
-        self.directions = nn.ModuleList(Direction(hyper, size) for _ in range(2))
-        self.embedding = nn.Linear(size, d)
+            has = f"a text has {count}; make" if problem.words else f"an image has {count}; make patch or"
+            raise InputError(f"ahead={hyper.ahead} units are to be predicted and {has} ahead smaller")
+        self.directions = nn.ModuleList(Direction(hyper, self.units) for _ in range(2))
+        self.embedding = self.units.embedding(d)
         self.places = nn.Parameter(0.02 * torch.randn(count, d))
         self.mixtures = nn.ModuleList(GraphMixture(hyper.layers, hyper.heads) for _ in range(2))
-        self.body = nn.Sequential(
-            nn.Conv2d(3 * d, d, 3, padding=1), nn.ReLU(), nn.Conv2d(d, d, 3, padding=1), nn.ReLU()
-        )
+        self.body = self.units.body(3 * d, d)
         self.predictor = self.new_predictor((d,))
 
     def losses(self, batch: Batch, progress: float) -> dict[str, Tensor]:
@@ -134,43 +126,47 @@ class GLoMo(Method):
         return {"context": nothing, "target": self.problem.loss(logits, y)}
 
     def _pretraining(self, batch: Batch) -> Tensor:
-        x, own = batch.pooled.x, batch.target.x
-        sequence = self.patches(torch.cat((x, own)) if x.shape[1:] == own.shape[1:] else own)
-        highest = sequence.shape[1] - self.hyper.ahead
-        positions = torch.randint(highest, (self.hyper.positions,)).to(own.device, non_blocking=True)
-        forwards, backwards = self.directions
-        return (forwards.loss(sequence, positions) + backwards.loss(sequence.flip(1), positions)) / 2
+        sequence = self.units.sequence(self._read(batch))
+        highest = self.units.count - self.hyper.ahead
+        positions = torch.randint(highest, (self.hyper.positions,)).to(sequence.device, non_blocking=True)
+        losses = []
+        for direction, read in zip(self.directions, (sequence, sequence.flip(1)), strict=True):
+            losses.append(direction.loss(read, self.units.valid(read), positions))
+        return sum(losses) / 2
 
-    def patches(self, images: Tensor) -> Tensor:
-        """The units of images, in raster order: (n, c, h, w) → (n, T, c·p·p)."""
-        return F.unfold(images, self.hyper.patch, stride=self.hyper.patch).transpose(1, 2)
+    def _read(self, batch: Batch) -> Tensor:
+        """What is read without labels: the task's bridges if it has any, else sources and target."""
+        if batch.bridges is not None:
+            return batch.bridges
+        x, own = batch.pooled.x, batch.target.x
+        return torch.cat((x, own)) if x.shape[1:] == own.shape[1:] else own
 
     def mixed(self, sequence: Tensor) -> list[Tensor]:
         """M of both directions, (n, T, T) each; rows draw on columns."""
-        n, count, _ = sequence.shape
-        if self.hyper.graph in ("uniform", "identity", "none"):
-            eye = torch.eye(count, device=sequence.device)
-            made = {
-                "uniform": torch.full_like(eye, 1 / count),
-                "identity": eye,
-                "none": torch.zeros_like(eye),
-            }
-            return [made[self.hyper.graph].expand(n, -1, -1)] * 2
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.hyper.graph == "scratch"):
+        valid, kind = self.units.valid(sequence), self.hyper.graph
+        if kind in ("uniform", "identity", "none"):
+            even = spread_over(valid, sequence)
+            eye = torch.eye(self.units.count, device=sequence.device).expand_as(even)
+            made = {"uniform": even, "identity": eye, "none": torch.zeros_like(even)}
+            return [made[kind]] * 2
+        with torch.set_grad_enabled(torch.is_grad_enabled() and kind == "scratch"):
             forwards, backwards = self.directions
-            graphs = forwards(sequence), [g.flip(-1, -2) for g in backwards(sequence.flip(1))]
+            turned = backwards(sequence.flip(1), None if valid is None else valid.flip(1))
+            graphs = forwards(sequence, valid), [g.flip(-1, -2) for g in turned]
         return [mixture(every) for mixture, every in zip(self.mixtures, graphs, strict=True)]
 
     def predict(self, images: Tensor) -> Tensor:
-        sequence = self.patches(images)
+        sequence = self.units.sequence(images)
+        valid = self.units.valid(sequence)
         h = self.embedding(sequence) + self.places
+        if valid is not None:
+            h = h * valid[:, :, None]
         pairs = zip(self.mixtures, self.mixed(sequence), strict=True)
         every = torch.cat((h, *(mixture.transferred(m, h) for mixture, m in pairs)), -1)
-        maps = self.body(every.transpose(1, 2).unflatten(-1, self.grid))
-        return self.predictor((maps.mean((-2, -1), keepdim=True),), TARGET)
+        return self.predictor((self.body(every, valid),), TARGET)
 
     @torch.no_grad()
     def observe(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """``edges``, the share of pairs of units that the mixed graphs link."""
-        mixed = torch.stack(self.mixed(self.patches(batch.target.x)))
+        mixed = torch.stack(self.mixed(self.units.sequence(batch.target.x)))
         return {"edges": (mixed > 0).float().mean()}

@@ -13,7 +13,9 @@ from mstl.nn.outputs import full
 TINY = 1e-16  # under the sum of a row; scores below about 1e-7 are damped by it
 
 
-def relations(queries: Tensor, keys: Tensor, threshold: Tensor | float, causal: bool) -> Tensor:
+def relations(
+    queries: Tensor, keys: Tensor, threshold: Tensor | float, causal: bool, valid: Tensor | None = None
+) -> Tensor:
     r"""Which units each unit draws on.
 
     .. math:: G_{tj} = \frac{\mathrm{ReLU}(q_t \cdot k_j - \theta_t)^2 m_{tj}}
@@ -26,6 +28,7 @@ def relations(queries: Tensor, keys: Tensor, threshold: Tensor | float, causal: 
         queries, keys: (…, T, w).
         threshold: θ, (…, T, 1) or a number.
         causal: whether units draw on earlier ones alone.
+        valid: which units there are, bool (…, T); nobody draws on the others. All by default.
 
     Returns:
         (…, T, T), rows of sum 1 or 0, float32 at least.
@@ -36,6 +39,8 @@ def relations(queries: Tensor, keys: Tensor, threshold: Tensor | float, causal: 
     squares = (full(queries) @ full(keys).transpose(-1, -2) - threshold).relu().square()
     if causal:
         squares = squares.tril(-1)
+    if valid is not None:
+        squares = squares * valid.unsqueeze(-2)
     return squares / (squares.sum(-1, keepdim=True) + TINY)
 
 
@@ -95,7 +100,7 @@ class GraphPredictor(nn.Module):
         causal: as `relations`.
         head_width: of keys and queries; d/2 by default, as released.
 
-    Shape: units (n, T, d) → L graphs (n, H, T, T).
+    Shape: units (n, T, d), valid (n, T) or None → L graphs (n, H, T, T).
 
     Source: as `relations`.
     """
@@ -113,21 +118,28 @@ class GraphPredictor(nn.Module):
         self.heads, self.causal = heads, causal
         inner = head_width or max(1, width // 2)
 
-        def stack() -> nn.Module:
-            return nn.Sequential(*(CausalLayer(width, causal) for _ in range(convolutions)))
+        def stack() -> nn.ModuleList:
+            return nn.ModuleList(CausalLayer(width, causal) for _ in range(convolutions))
 
         self.before_keys, self.before_queries = stack(), stack()
         self.keys = nn.ModuleList(nn.Linear(width, heads * inner) for _ in range(layers))
         self.queries = nn.ModuleList(nn.Linear(width, heads * inner) for _ in range(layers))
         self.thresholds = nn.ModuleList(nn.Linear(inner, 1) for _ in range(layers))
 
-    def forward(self, units: Tensor) -> list[Tensor]:
-        k, q = self.before_keys(units), self.before_queries(units)
+    def forward(self, units: Tensor, valid: Tensor | None = None) -> list[Tensor]:
+        k, q = (_through(layers, units, valid) for layers in (self.before_keys, self.before_queries))
+        there = None if valid is None else valid[:, None]
         graphs = []
         for key, query, threshold in zip(self.keys, self.queries, self.thresholds, strict=True):
             keys, queries = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (key(k), query(q)))
-            graphs.append(relations(queries, keys, full(threshold(queries)), self.causal))
+            graphs.append(relations(queries, keys, full(threshold(queries)), self.causal, there))
         return graphs
+
+
+def _through(layers: nn.ModuleList, units: Tensor, valid: Tensor | None) -> Tensor:
+    for layer in layers:
+        units = layer(units) if valid is None else layer(units) * valid[:, :, None]
+    return units
 
 
 class FeaturePredictor(nn.Module):
@@ -200,8 +212,7 @@ class ContextDecoder(nn.Module):
 
         \frac{1}{D} \sum_{i=1}^{D} \big\| x_{t+i} - \hat x_{t+i}(F_t, x_{t+1}, \dots, x_{t+i-1}) \big\|^2
 
-    averaged over the entries of a unit. Units of ours are patches, so squares stand where the paper's words
-    have a softmax.
+    averaged over the entries of a unit: for patches, where words have a softmax (`WordDecoder`).
 
     Args:
         width: d of the features.
@@ -223,3 +234,40 @@ class ContextDecoder(nn.Module):
         start = features[:, positions].flatten(0, 1)[None].contiguous()
         found, _ = self.recurrent(given.flatten(0, 1), start)
         return (full(self.last(found)).view_as(follow) - full(follow)).square().mean()
+
+
+class WordDecoder(nn.Module):
+    r"""Predicts from the features of a word those that follow it, each from those before (teacher forcing).
+
+    .. math::
+
+        -\frac{1}{|\{(t, i)\}|} \sum_{t, i} \log \mathrm{softmax}\big(E\, r(F_t, x_{t+1}, \dots,
+        x_{t+i-1})\big)_{x_{t+i}}, \qquad i = 1, \dots, D
+
+    E is the embedding of the words themselves (tied). What is no word, 0, is predicted from nobody and by
+    nobody.
+
+    Args:
+        embedding: E, (V, d), of the words and of the softmax.
+        ahead: D.
+
+    Source: as `relations`, section 3.2, "sequence prediction".
+    """
+
+    def __init__(self, embedding: nn.Embedding, ahead: int = 3) -> None:
+        super().__init__()
+        width = embedding.embedding_dim
+        self.ahead, self.embedding = ahead, embedding
+        self.recurrent = nn.GRU(width, width, batch_first=True)
+        self.bias = nn.Parameter(torch.zeros(embedding.num_embeddings))
+
+    def forward(self, features: Tensor, words: Tensor, positions: Tensor) -> Tensor:
+        """The loss, 0-d, at some positions t < T − D of all sequences: (n, T, d), int64 (n, T), (m,)."""
+        follow = words[:, positions[:, None] + torch.arange(1, self.ahead + 1, device=words.device)]
+        given = F.pad(self.embedding(follow[:, :, :-1]), (0, 0, 1, 0))
+        start = features[:, positions].flatten(0, 1)[None].contiguous()
+        found, _ = self.recurrent(given.flatten(0, 1), start)
+        asked = (follow > 0) & (words[:, positions] > 0)[:, :, None]
+        states = found.view(*follow.shape, -1)[asked]
+        logits = full(F.linear(states, self.embedding.weight.to(states.dtype), self.bias.to(states.dtype)))
+        return F.cross_entropy(logits, follow[asked], reduction="sum") / asked.sum().clamp_min(1)

@@ -1,4 +1,4 @@
-"""Classes of images or of feature vectors."""
+"""Classes of images, of feature vectors or of texts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ class Classification:
 
     Attributes:
         classes: names of the K ≥ 2 classes; a label is an index of them.
-        shape: of an input, (channels, height, width); a vector of d features is (d, 1, 1).
+        shape: of an input, (channels, height, width); a vector of d features is (d, 1, 1), a text of T words
+            (T, 1, 1).
+        words: size of the vocabulary of texts; 0 where inputs are none.
 
     Raises:
         InputError: fewer than two classes, or names that stand there twice.
@@ -28,6 +30,7 @@ class Classification:
 
     classes: tuple[str, ...]
     shape: tuple[int, int, int] = (3, 64, 96)
+    words: int = 0
 
     name = "classification"
     score = "accuracy"
@@ -40,6 +43,11 @@ class Classification:
             )
         if len(set(self.classes)) < len(self.classes):
             raise InputError(f"two classes have one name: {', '.join(self.classes)}")
+
+    @property
+    def reads(self) -> str:
+        """What inputs are: ``images``, ``vectors`` or ``words``."""
+        return "words" if self.words else "vectors" if self.shape[1:] == (1, 1) else "images"
 
     def labels(self, domain: Content) -> Tensor:
         """uint8 (n,)."""
@@ -59,6 +67,11 @@ class Classification:
                 + (f"; it lacks {', '.join(lacking)}" if lacking else "")
                 + (f"; the task does not know {', '.join(foreign)}" if foreign else "")
                 + ("; their order differs" if not lacking + foreign else "")
+            )
+        if len(domain.vocabulary) != self.words:
+            raise InputError(
+                f"domain {domain.name!r} has a vocabulary of {len(domain.vocabulary)} words and the task one "
+                f"of {self.words}; all domains share one"
             )
 
     def loss(self, logits: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:

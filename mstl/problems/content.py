@@ -19,3 +19,4 @@ class Content(Protocol):
     views: np.ndarray
     parts: Tensor | None
     part_names: tuple[str, ...]
+    vocabulary: tuple[str, ...]

@@ -24,6 +24,7 @@ class Segmentation:
     classes: ClassVar[tuple[str, ...]] = ()
     shape: ClassVar[tuple[int, int, int]] = (3, 0, 0)  # of an input; any size
     moves: ClassVar[bool] = True  # labels move with the pixels
+    reads: ClassVar[str] = "images"
 
     def labels(self, domain: Content) -> Tensor:
         """uint8 (n, 1, h, w)."""

@@ -102,7 +102,7 @@ def problem_of(found: dict[str, Any]) -> Problem:
     """The problem of the run that a manifest describes."""
     if not found.get("classes"):
         return Segmentation()
-    return Classification(tuple(found["classes"]), tuple(found["shape"]))
+    return Classification(tuple(found["classes"]), tuple(found["shape"]), found.get("words", 0))
 
 
 def predict_folder(run: str, images: str, out: str, device: str = "cpu") -> list[Path]:

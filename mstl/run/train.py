@@ -366,7 +366,8 @@ class Trainer:
             "constant": constant,
         }
         if self.task.problem.classes:
-            manifest |= {"classes": self.task.problem.classes, "shape": self.task.problem.shape}
+            names = ("classes", "shape", "words")
+            manifest |= {name: getattr(self.task.problem, name) for name in names}
         # From here on the run counts, whatever becomes of what only describes it.
         pending = {name: {} for name in PROBED}
         write_json(folder / "manifest.json", manifest | pending | {"pending": sorted(pending)})

@@ -104,7 +104,7 @@ def collected_task(
     of = tested.train if tested.test is None else tested.train.join(tested.test, target)
     classes = kept(of, recipe, keep, seed)
     tested = Parts(*(part and part.select(np.flatnonzero(rows_of(part, classes))) for part in tested))
-    return class_task(
+    task = class_task(
         made,
         tested,
         labels=labels,
@@ -112,6 +112,7 @@ def collected_task(
         name=f"{data}/{recipe}",
         augment=collection.augment,
     )
+    return replace(task, bridges=collection.unlabelled(place))
 
 
 def class_task(
@@ -144,7 +145,8 @@ def class_task(
         raise InputError("a task needs at least one source; got none")
     made = tuple(replace(domain, name=key) for key, domain in sources.items())
     train, test = target if isinstance(target, Parts) else (target, None)
-    problem = Classification(train.classes, (train.images.shape[1], *train.size))
+    shape = train.images.shape[1], *train.size
+    problem = Classification(train.classes, shape, len(train.vocabulary))
     for domain in (*made, train, *([] if test is None else [test])):
         problem.check(domain)
         if domain.images.shape[1] != problem.shape[0]:

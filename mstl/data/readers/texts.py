@@ -1,0 +1,146 @@
+"""Texts with classes: reviews of goods, and sentences of film reviews, as words of one vocabulary.
+
+| file                     | lines                             | domain     |
+|--------------------------|-----------------------------------|------------|
+| `<domain>.task.train`    | label, tab, review                | `<domain>` |
+| `<domain>.task.test`     | label, tab, review                |            |
+| `<domain>.task.unlabel`  | review                            | bridges    |
+| `mr.txt`                 | label, space, sentence            | `mr`       |
+
+Labels are 0, negative, and 1, positive. The form is that of Liu, Qiu and Huang, "Adversarial multi-task
+learning for text classification", ACL 2017, and of Pang and Lee, ACL 2005.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mstl.data.domain import Domain
+from mstl.data.readers.features import SENTIMENTS
+from mstl.data.readers.listing import existing_folder, plain_file
+from mstl.system.errors import InputError
+
+LENGTH = 64  # words of a text, from its beginning
+SIZE = 5000  # words of the vocabulary, with the two below
+NONE, UNKNOWN = "<none>", "<unknown>"
+WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|[^\sa-z0-9]")
+SENTENCES = "mr"
+EXPECTED = "<domain>.task.train and <domain>.task.test of one domain at least"
+
+
+def names(place: Path | None) -> tuple[str, ...]:
+    """Domains of which a folder has the files; `mr` stands last.
+
+    Raises:
+        InputError: no folder, or none of these files.
+    """
+    folder = _folder(place)
+    return (*_goods(folder), *([SENTENCES] if (folder / "mr.txt").exists() else []))
+
+
+def read(name: str, place: Path | None) -> tuple[Domain, Domain | None]:
+    """Training and test texts of a domain; `mr` brings no split of its own.
+
+    Raises:
+        InputError: a file is missing, is empty, or has a line without a label 0 or 1.
+    """
+    folder = _folder(place)
+    if name == SENTENCES:
+        return _domain(name, folder, _labelled(folder / "mr.txt", " ")), None
+    train, test = (_labelled(folder / f"{name}.task.{part}", "\t") for part in ("train", "test"))
+    return _domain(name, folder, train), _domain(name, folder, test, len(train[0]))
+
+
+def unlabelled(place: Path | None) -> Domain | None:
+    """The unlabelled reviews of all domains, `SENTIMENTS` their classes, of which nobody reads one."""
+    folder = _folder(place)
+    files = [f for name in _goods(folder) if (f := folder / f"{name}.task.unlabel").exists()]
+    texts = [line for file in files for line in _lines(file)]
+    return _domain("reviews", folder, (texts, np.zeros(len(texts), np.uint8))) if texts else None
+
+
+def words_of(text: str) -> list[str]:
+    """Words and marks of a text, in lower case."""
+    return WORD.findall(text.lower())
+
+
+@cache
+def vocabulary(folder: Path) -> tuple[str, ...]:
+    """The most frequent words of all training and unlabelled reviews, after `NONE` and `UNKNOWN`."""
+    counts: Counter[str] = Counter()
+    for name in _goods(folder):
+        for part in ("train", "unlabel"):
+            file = folder / f"{name}.task.{part}"
+            if file.exists():
+                texts = _labelled(file, "\t")[0] if part == "train" else _lines(file)
+                counts.update(word for text in texts for word in words_of(text))
+    ranked = sorted(counts, key=lambda word: (-counts[word], word))
+    return NONE, UNKNOWN, *ranked[: SIZE - 2]
+
+
+def _domain(name: str, folder: Path, made: tuple[list[str], np.ndarray], first: int = 0) -> Domain:
+    """A domain of texts; equal ones are one group, whatever split they are cut by."""
+    texts, labels = made
+    known = vocabulary(folder)
+    index = {word: k for k, word in enumerate(known)}
+    rows = np.zeros((len(texts), LENGTH), np.int16)
+    groups: dict[bytes, str] = {}
+    names = []
+    for row, text in enumerate(texts):
+        found = [index.get(word, 1) for word in words_of(text)[:LENGTH]] or [1]
+        rows[row, : len(found)] = found
+        names.append(groups.setdefault(rows[row].tobytes(), f"{name}-{first + row:05d}"))
+    return Domain(
+        name=name,
+        images=torch.from_numpy(rows)[:, :, None, None],
+        masks=None,
+        groups=np.array(names),
+        views=np.zeros(len(texts), dtype=np.int64),
+        labels=torch.from_numpy(labels),
+        classes=SENTIMENTS,
+        vocabulary=known,
+    )
+
+
+def _labelled(file: Path, between: str) -> tuple[list[str], np.ndarray]:
+    texts, labels = [], []
+    for number, line in enumerate(_lines(file), start=1):
+        label, found, text = line.partition(between)
+        if label not in ("0", "1") or not found:
+            raise InputError(f"{file}, line {number}: expected a label 0 or 1 and a text; got {line[:40]!r}")
+        texts.append(text)
+        labels.append(int(label))
+    return texts, np.array(labels, np.uint8)
+
+
+def _lines(file: Path) -> list[str]:
+    """Lines with something on them; UTF-8, or Latin-1 where that is not what it is."""
+    content = plain_file(file).read_bytes()
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    lines = [line.rstrip("\r") for line in text.split("\n") if line.strip()]
+    if not lines:
+        raise InputError(f"{file} is empty; expected a text on each line")
+    return lines
+
+
+def _goods(folder: Path) -> Iterable[str]:
+    found = sorted(file.name.removesuffix(".task.train") for file in folder.glob("*.task.train"))
+    if not found:
+        raise InputError(f"{folder} holds no file *.task.train; expected {EXPECTED}")
+    return found
+
+
+def _folder(place: Path | None) -> Path:
+    if place is None:
+        raise InputError(f"data 'sentiment' needs data_dir: a folder with {EXPECTED}")
+    return existing_folder(place, EXPECTED)
