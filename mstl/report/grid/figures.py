@@ -46,9 +46,9 @@ def score_dots(table: pd.DataFrame) -> Figure:
     best = scores_of(table).groupby(table["method"]).mean()
     methods = sorted(best.index, key=lambda m: (family(m) == "oracle", best[m]))
     height = 1.3 + 0.27 * len(methods)
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(max(6.5, 2.2 + 2.6 * len(panels)), height), sharey=True, squeeze=False
-    )
+    width = max(6.5, 2.2 + 2.6 * len(panels))
+    width += 0.08 * max(0, max(len(variant_label(m)) for m in methods) - 25)  # long names leave panels room
+    figure, axes = plt.subplots(1, len(panels), figsize=(width, height), sharey=True, squeeze=False)
     for ax, (key, rows) in zip(axes[0], panels, strict=True):
         rows = rows.set_index("method")
         for y, method in enumerate(methods):
