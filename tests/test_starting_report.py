@@ -12,7 +12,9 @@ from test_family_report import SEEDS, spent, table
 
 from mstl.methods import build
 from mstl.report.family.bars import alike
-from mstl.report.starting import bars, figures
+from mstl.report.starting import bars, figures, inherited
+from mstl.run.config import TrainConfig
+from mstl.run.train import Trainer
 
 START = "encoder=tf_efficientnet_lite0+weights=imagenet"
 LEVELS = {
@@ -142,3 +144,70 @@ def test_what_choosing_on_test_promises_is_never_less():
     )
     assert figures.flattery(table) == {"chosen on validation": 60.0, "chosen on test": 95.0}
     plt.close(figures.search(table))
+
+
+def test_searches_are_found_by_seed(tmp_path):
+    (tmp_path / "classes").mkdir()
+    for seed in (10, 2):
+        pd.DataFrame({"cuts": [f"{seed}-0"]}).to_csv(tmp_path / f"classes/layers-{seed}.csv")
+    found = figures.searches(tmp_path, "classes")
+    assert list(found) == [2, 10] and found[10]["cuts"][0] == "10-0"
+
+
+# --- what is inherited --------------------------------------------------------------------------------------
+
+G = "generator=digits-low"
+INHERITED = {
+    "target_only": 0.60,
+    f"distillation+{G}+weight=1": 0.62,
+    f"distillation+{G}+weight=1+match=logits": 0.64,
+    f"pp_pssl+{G}+weight=0.01": 0.70,
+    f"pp_pssl+{G}+weight=0": 0.80,
+    f"pp_pssl+{G}+weight=0.01+condition=random": 0.90,
+}
+
+
+def test_bars_of_what_is_inherited_are_of_both_stages_and_not_of_a_control():
+    cars = by_labels(INHERITED, (10, 50))
+    found = inherited.inherited_bars(cars, spent(cars))
+    assert list(found["bar"].value_counts().sort_index()) == [1, 2, 2]
+    first = found[found["labels"] == 10].set_index("bar")
+    assert first["reached"].to_dict() == {"I1": "yes", "I2": "yes", "I3": "no"}
+    for bar, expected in {"I1": 10, "I2": 6, "I3": -10}.items():
+        assert first.loc[bar, "difference"] == pytest.approx(expected, abs=3)
+    without = cars[~cars["method"].str.contains("weight=0.01")]
+    assert set(inherited.inherited_bars(without, spent(without))["reached"]) == {"not run"}
+
+
+class Generator:
+    """Draws its class as the brightness of an image."""
+
+    class problem:
+        classes = ("a", "b", "c")
+
+    def draw(self, classes):
+        return classes.view(-1, 1, 1, 1).float().expand(-1, 3, 4, 4) - 1
+
+
+class Judge:
+    """Takes every image for a or for c."""
+
+    def predict(self, x):
+        level = x.mean((1, 2, 3))
+        return torch.stack((1 - level, torch.zeros_like(level), level), 1)[:, :, None, None]
+
+
+def test_the_share_of_drawn_images_that_are_read_as_meant():
+    assert inherited.recognised(Generator(), Judge(), each=50) == pytest.approx(200 / 3)
+    plt.close(inherited.drawn(Generator(), shown=4))
+
+
+def test_what_a_run_takes_images_for_is_what_its_accuracy_counts():
+    task = toy_classes((3, 28, 28))
+    config = TrainConfig(data="digits", method="target_only", labels=6, profile="tiny", device="cpu")
+    trainer = Trainer(config, task)
+    trainer.update()
+    found = figures.taken_for(trainer, task.test)
+    assert found.shape == (len(task.test),) and set(found.tolist()) <= {0, 1, 2}
+    right = (found == task.test.labels).float().mean().item()
+    assert figures.accuracy(trainer, task.test) == pytest.approx(100 * right)

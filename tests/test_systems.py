@@ -12,9 +12,10 @@ from small import batch_of, total
 
 from mstl.methods import build
 from mstl.methods.catalogue import described
-from mstl.report.family.systems import COLUMNS, MUST, NO, SYSTEMS
+from mstl.report.family.systems import COLUMNS, MUST, NAMES, NO, SYSTEMS, possible
 from mstl.run.config import TrainConfig
 from mstl.run.train import train
+from mstl.system.errors import InputError
 
 SHAPE = (3, 32, 32)
 PARTS = {"source\nimages": 0, "source\nlabels": 1, "unlabelled\ntarget images": 2, "target\nlabels": 3}
@@ -50,6 +51,17 @@ def inherited(tmp_path_factory):
         device="cpu",
     )
     return train(config, task=toy_classes(SHAPE))
+
+
+def test_what_runs_on_what_there_is():
+    assert possible(NAMES) == [system.title for system in SYSTEMS] and possible(()) == []
+    assert possible(("trained source network", "target labels")) == ["GLoMo", "AFA", "AMCF", "PP + P-SSL"]
+    for system in SYSTEMS:
+        must = [name for name, need in zip(NAMES, system.needs, strict=True) if need == MUST]
+        assert system.title in possible(must)
+        assert not any(system.title in possible([m for m in must if m != name]) for name in must)
+    with pytest.raises(InputError, match="have: money is unknown; choose from source images"):
+        possible(["money"])
 
 
 @pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.title)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from mstl.methods.catalogue import described
+from mstl.system.errors import InputError
 
 NO, CAN, MUST = range(3)
 COLUMNS = (
@@ -19,6 +21,9 @@ COLUMNS = (
     "unlabelled\ntarget images",
     "other classes\nin the target",
 )
+
+
+NAMES = tuple(column.replace("\n", " ") for column in COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,22 @@ SYSTEMS = (
     System("AMCF", ("amcf",), (NO, NO, MUST, CAN, MUST, NO, CAN)),
     System("PP + P-SSL", ("pp_pssl",), (NO, NO, MUST, NO, MUST, NO, CAN)),
 )
+
+
+def possible(have: Collection[str]) -> list[str]:
+    """Titles of the systems that need nothing else than ``have``, some of `NAMES`.
+
+    Raises:
+        InputError: something that is no need.
+    """
+    if unknown := sorted(set(have) - set(NAMES)):
+        raise InputError(f"have: {', '.join(unknown)} is unknown; choose from {', '.join(NAMES)}")
+    given = [name in have for name in NAMES]
+    return [
+        system.title
+        for system in SYSTEMS
+        if all(there or need != MUST for there, need in zip(given, system.needs, strict=True))
+    ]
 
 
 def needs() -> Figure:

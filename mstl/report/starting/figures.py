@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,7 +18,7 @@ from mstl.data.domain import Domain
 from mstl.methods.afa import AFA
 from mstl.methods.amcf import collaboration
 from mstl.nn.transfer import place_distance
-from mstl.report import plots
+from mstl.report import plots, tables
 from mstl.run.train import Trainer
 
 OURS, OTHER = plots.PALETTE[0], plots.PALETTE[1]
@@ -37,10 +38,15 @@ def looking_away(moved: tuple[float, float] = (1.0, 4.0)) -> Figure:
     return figure
 
 
+def taken_for(trainer: Trainer, domain: Domain) -> torch.Tensor:
+    """The class that a run takes each of a domain's images for, int64 (n,)."""
+    logits = (trainer.predict(to_float(images)).cpu() for images in domain.images.split(64))
+    return torch.cat([each.flatten(1).argmax(1) for each in logits])
+
+
 def accuracy(trainer: Trainer, domain: Domain) -> float:
     """Share of a domain's images that a run takes for what they are, in percent."""
-    logits = torch.cat([trainer.predict(to_float(images)).cpu() for images in domain.images.split(64)])
-    return 100 * float(trainer.task.problem.table(logits, domain)["accuracy"].mean())
+    return 100 * float((taken_for(trainer, domain) == domain.labels.cpu()).double().mean())
 
 
 @torch.no_grad()
@@ -179,6 +185,12 @@ def search(table: pd.DataFrame) -> Figure:
     right.set(xlabel="evaluation", ylabel="accuracy (%)")
     right.legend()
     return figure
+
+
+def searches(folder: str | Path, data: str) -> dict[int, pd.DataFrame]:
+    """Tables of searches of layers by seed, ``<folder>/<data>/layers-<seed>.csv``, for `search`."""
+    files = {int(f.stem.partition("-")[2]): f for f in (tables.place(folder) / data).glob("layers-*.csv")}
+    return {seed: pd.read_csv(files[seed]) for seed in sorted(files)}
 
 
 def flattery(table: pd.DataFrame) -> dict[str, float]:
