@@ -226,9 +226,6 @@ draw.time_against_score(comparison.summarise(four[0]), four[1])
 plt.show()
 
 # %%
-comparison.setting_table(started, started_runs, "parts", 8)
-
-# %%
 Markdown(text.difference_lines(comparison.against_best(started), "MSTL-plus", "{rival}"))
 
 # %% [markdown]
