@@ -131,7 +131,8 @@ figures.search(searches[0])
 plt.show()
 
 # %%
-pd.DataFrame({f"seed {seed}": figures.flattery(table) for seed, table in searches.items()}).style.format("{:.1f}")
+promised = {f"seed {seed}": figures.flattery(table) for seed, table in searches.items()}
+pd.DataFrame(promised).style.format("{:.1f}")
 
 # %% [markdown]
 # Two seeds of a small search, no more: of one, choosing on test images would promise 1.7 points more than the choice is worth, of the other
