@@ -257,6 +257,7 @@ def test_bridges_are_drawn_in_passes_and_only_where_there_are_any():
         ("distant.serif.3.8-to-handwritten.3.9", {}, "four classes, each named once"),
         ("distant.serif.3.8-to-handwritten.8.9", {}, "four classes, each named once"),
         ("distant.serif.3.3-to-handwritten.4.3", {}, "four classes, each named once"),
+        ("distant.serif.3.0-to-serif.4.0", {}, "source and target are one domain, whose images of '0'"),
         ("distant.nowhere.3.8-to-handwritten.4.9", {}, "has no domain 'nowhere'"),
         (RECIPE, {"keep": "first"}, "says all of it"),
     ],

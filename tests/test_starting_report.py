@@ -175,7 +175,11 @@ def test_bars_of_what_is_inherited_are_of_both_stages_and_not_of_a_control():
     assert first["reached"].to_dict() == {"I1": "yes", "I2": "yes", "I3": "no"}
     for bar, expected in {"I1": 10, "I2": 6, "I3": -10}.items():
         assert first.loc[bar, "difference"] == pytest.approx(expected, abs=3)
-    without = cars[~cars["method"].str.contains("weight=0.01")]
+    more = {f"pp_pssl+{G}+first=0+weight=0": 0.1, f"pp_pssl+{G}+weight=0.001": 0.5}
+    cars = by_labels(more | INHERITED, (10,))  # neither is taken for the first stage, or for the best λ
+    same = inherited.inherited_bars(cars, spent(cars)).set_index("bar")
+    assert same["reached"].to_dict() == first["reached"].to_dict()
+    without = cars[~cars["method"].str.contains("weight=0.0")]
     assert set(inherited.inherited_bars(without, spent(without))["reached"]) == {"not run"}
 
 

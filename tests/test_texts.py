@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from mstl.data.readers import texts
+from mstl.data.recipes.domains import class_task
 from mstl.data.recipes.local import local_task
 from mstl.methods import METHODS, build
 from mstl.run.config import TrainConfig
@@ -72,16 +76,45 @@ def test_equal_texts_are_never_cut_by_a_split(place):
     made = local_task("sentiment", "to-mr", labels=4, data_dir=place)
     parts = (made.labelled, made.unlabelled, made.validation, made.test)
     seen = [set(map(bytes, part.images.flatten(1).numpy())) for part in parts]
-    cut = [(a, b) for a in range(4) for b in range(a) if b > 0]  # labelled and unlabelled are both training
-    assert not any(seen[a] & seen[b] for a, b in cut)
+    assert sum(map(len, parts)) > len(set().union(*seen))  # some there are
+    assert not any(seen[a] & seen[b] for a in (2, 3) for b in range(a))
+
+
+def test_what_is_tested_stands_in_no_source_no_bridge_and_no_training(place, capsys):
+    copied = (place / "books.task.test").read_text()
+    for name in ("books.task.train", "dvd.task.train"):
+        (place / name).write_text((place / name).read_text() + copied)
+    with (place / "dvd.task.unlabel").open("a") as file:
+        file.write("\n".join(line[2:] for line in copied.splitlines()))
+    made = local_task("sentiment", "dvd-to-books", labels=4, data_dir=place)
+    tested = set(map(bytes, made.test.images.flatten(1).numpy()))
+    for part in (*made.sources, made.labelled, made.unlabelled, made.bridges):
+        assert not tested & set(map(bytes, part.images.flatten(1).numpy()))
+    assert "texts stand in what they are tested on and are left out" in capsys.readouterr().err
+
+
+def test_files_that_change_change_the_vocabulary(place):
+    before = texts.read("books", place)[0].vocabulary
+    with (place / "books.task.unlabel").open("a") as file:
+        file.write("a wholly unheard word\n")
+    after = texts.read("books", place)[0].vocabulary
+    assert "unheard" not in before and "unheard" in after
+
+
+def test_domains_of_other_words_are_no_task(place):
+    one, other = (texts.read(name, place)[0] for name in ("books", "dvd"))
+    other = replace(other, vocabulary=(*other.vocabulary[:-1], "else"))
+    with pytest.raises(InputError, match="has other words than the target; all share one vocabulary"):
+        class_task({"dvd": other}, one, labels=4)
 
 
 def test_unlabelled_reviews_are_bridges_of_every_task(place):
     made = local_task("sentiment", "dvd-to-books", labels=4, data_dir=place)
-    assert len(made.bridges) == 120 and [s.name for s in made.sources] == ["dvd"]
+    assert len(texts.unlabelled(place)) == 120 >= len(made.bridges) > 60 and [
+        s.name for s in made.sources
+    ] == ["dvd"]
     for file in place.glob("*.unlabel"):
         file.unlink()
-    texts.vocabulary.cache_clear()
     assert local_task("sentiment", "dvd-to-books", labels=4, data_dir=place).bridges is None
 
 
@@ -113,9 +146,18 @@ def test_glomo_learns_what_reviewers_think_and_its_run_is_read_again(place, tmp_
     )
     task = config.task()
     folder = train(config)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert tuple(manifest["vocabulary"]) == task.test.vocabulary
     with torch.no_grad():
         logits = load_method(folder).predict(task.test.images.float())
     assert (logits.flatten(1).argmax(1) == task.test.labels).float().mean() > 0.8
+
+
+def test_who_cannot_read_words_says_so_before_there_is_a_folder(place, tmp_path):
+    values = {"data": "sentiment", "data_dir": str(place), "recipe": "to-mr", "profile": "tiny", "labels": 4}
+    with pytest.raises(InputError, match="method dann reads images and vectors, and these are words"):
+        train(TrainConfig(method="dann", out=str(tmp_path / "runs"), **values))
+    assert not (tmp_path / "runs").exists()
 
 
 def write(place, name, content):
@@ -132,6 +174,10 @@ def write(place, name, content):
         (lambda place: write(place, "mr.txt", "\n"), "mr.txt is empty"),
         (lambda place: write(place, "mr.txt", "1\n"), "line 1: expected a label 0 or 1 and a text"),
         (lambda place: (place / "mr.txt").unlink(), "has no domain 'mr'; there are books, dvd"),
+        (
+            lambda place: (place / "MR.task.train").write_text(lines(3)),
+            "MR.task.train and mr.txt are the same",
+        ),
         (lambda place: [f.unlink() for f in place.glob("*.train")], r"holds no file \*.task.train"),
     ],
 )

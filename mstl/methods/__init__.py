@@ -60,12 +60,7 @@ def build(
     Raises:
         InputError: the method is unknown, cannot do what is asked, or a hyper-parameter is wrong.
     """
-    found = check(name, labelled, problem.name if problem else "segmentation")
-    if problem and problem.reads not in found.reads:
-        raise InputError(
-            f"method {name} reads {' and '.join(found.reads)}, and these are {problem.reads}; choose another "
-            "method"
-        )
+    check(name, labelled, *((problem.name, problem.reads) if problem else ()))
     return find(name)(configured(name, overrides, **defaults), sources, labelled, problem, partial)
 
 

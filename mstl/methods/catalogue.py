@@ -157,11 +157,12 @@ def described(name: str) -> Entry:
     return METHODS.get(name) or Entry("unknown", "", name.replace("_", " "))
 
 
-def check(name: str, labelled: bool = True, problem: str = "segmentation") -> Entry:
+def check(name: str, labelled: bool = True, problem: str = "segmentation", reads: str = "") -> Entry:
     """The entry called ``name``, of which that is asked which it can do.
 
     Raises:
-        InputError: no such method, no labels where it needs them, or a problem it does not have.
+        InputError: no such method, no labels where it needs them, a problem it does not have, or inputs that
+            it does not read.
     """
     found = entry(name)
     if problem not in found.problems:
@@ -169,4 +170,8 @@ def check(name: str, labelled: bool = True, problem: str = "segmentation") -> En
         raise InputError(f"method {name} does no {problem}; it does {can}, so choose another method")
     if found.needs_labels and not labelled:
         raise InputError(f"method {name} learns from labelled target images alone: labels must be ≥ 1")
+    if reads and reads not in found.reads:
+        raise InputError(
+            f"method {name} reads {' and '.join(found.reads)}, and these are {reads}; choose another method"
+        )
     return found

@@ -13,7 +13,7 @@ from mstl.methods.base import Method
 from mstl.methods.hyperparameters import one_of
 from mstl.nn import TARGET
 from mstl.nn.graphs import FeaturePredictor, GraphMixture, GraphPredictor
-from mstl.nn.units import Patches, Words, spread_over
+from mstl.nn.units import Patches, Words, spread_over, turned, turned_graph
 from mstl.system.errors import InputError
 
 GRAPHS = ("learned", "scratch", "random", "uniform", "identity", "none")
@@ -72,11 +72,16 @@ class Direction(nn.Module):
         self.decoder = units.decoder(self.embedding, hyper.units, hyper.ahead)
 
     def forward(self, sequence: Tensor, valid: Tensor | None) -> list[Tensor]:
-        return self.graphs(self.embedding(sequence), valid)
+        return self.graphs(self.read(sequence, valid), valid)
+
+    def read(self, sequence: Tensor, valid: Tensor | None) -> Tensor:
+        """Embedded units; what is none is 0, whatever its row of the embedding has become."""
+        units = self.embedding(sequence)
+        return units if valid is None else units * valid[:, :, None]
 
     def loss(self, sequence: Tensor, valid: Tensor | None, positions: Tensor) -> Tensor:
         """Of the context prediction, 0-d."""
-        units = self.embedding(sequence)
+        units = self.read(sequence, valid)
         return self.decoder(self.features(units, self.graphs(units, valid)), sequence, positions)
 
 
@@ -129,9 +134,11 @@ class GLoMo(Method):
         sequence = self.units.sequence(self._read(batch))
         highest = self.units.count - self.hyper.ahead
         positions = torch.randint(highest, (self.hyper.positions,)).to(sequence.device, non_blocking=True)
-        losses = []
-        for direction, read in zip(self.directions, (sequence, sequence.flip(1)), strict=True):
-            losses.append(direction.loss(read, self.units.valid(read), positions))
+        back = turned(sequence, self.units.backwards(sequence))
+        losses = [
+            direction.loss(read, self.units.valid(read), positions)
+            for direction, read in zip(self.directions, (sequence, back), strict=True)
+        ]
         return sum(losses) / 2
 
     def _read(self, batch: Batch) -> Tensor:
@@ -151,8 +158,9 @@ class GLoMo(Method):
             return [made[kind]] * 2
         with torch.set_grad_enabled(torch.is_grad_enabled() and kind == "scratch"):
             forwards, backwards = self.directions
-            turned = backwards(sequence.flip(1), None if valid is None else valid.flip(1))
-            graphs = forwards(sequence, valid), [g.flip(-1, -2) for g in turned]
+            places = self.units.backwards(sequence)
+            found = backwards(turned(sequence, places), valid)
+            graphs = forwards(sequence, valid), [turned_graph(graph, places) for graph in found]
         return [mixture(every) for mixture, every in zip(self.mixtures, graphs, strict=True)]
 
     def predict(self, images: Tensor) -> Tensor:
@@ -168,5 +176,10 @@ class GLoMo(Method):
     @torch.no_grad()
     def observe(self, batch: Batch, progress: float) -> dict[str, Tensor]:
         """``edges``, the share of pairs of units that the mixed graphs link."""
-        mixed = torch.stack(self.mixed(self.units.sequence(batch.target.x)))
-        return {"edges": (mixed > 0).float().mean()}
+        sequence = self.units.sequence(batch.target.x)
+        linked = (torch.stack(self.mixed(sequence)) > 0).float()
+        valid = self.units.valid(sequence)
+        if valid is None:
+            return {"edges": linked.mean()}
+        pairs = (valid[:, :, None] & valid[:, None]).expand_as(linked)
+        return {"edges": (linked * pairs).sum() / pairs.sum()}

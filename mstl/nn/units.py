@@ -38,6 +38,10 @@ class Patches:
     def valid(self, sequence: Tensor) -> None:
         """All of them are there."""
 
+    def backwards(self, sequence: Tensor) -> Tensor:
+        """Places of the units from the last to the first, (n, T)."""
+        return torch.arange(self.count - 1, -1, -1, device=sequence.device).expand(len(sequence), -1)
+
     def embedding(self, width: int) -> nn.Module:
         return nn.Linear(self.size, width)
 
@@ -66,6 +70,12 @@ class Words:
     def valid(self, sequence: Tensor) -> Tensor:
         """Which are words, (n, T)."""
         return sequence > 0
+
+    def backwards(self, sequence: Tensor) -> Tensor:
+        """Places of the words from the last to the first, (n, T); what fills a text up stays behind them."""
+        places = torch.arange(self.count, device=sequence.device).expand(len(sequence), -1)
+        last = (sequence > 0).sum(1, keepdim=True) - 1
+        return torch.where(places <= last, last - places, places)
 
     def embedding(self, width: int) -> nn.Module:
         return nn.Embedding(self.vocabulary, width, padding_idx=0)
@@ -109,6 +119,17 @@ class WordBody(nn.Module):
         for layer in (self.first, self.second):
             x = layer(x).relu() * there
         return x.amax(-1)[:, :, None, None]
+
+
+def turned(sequence: Tensor, places: Tensor) -> Tensor:
+    """A sequence (n, T, …) in the order of ``places``, (n, T)."""
+    return sequence[torch.arange(len(sequence), device=places.device)[:, None], places]
+
+
+def turned_graph(graph: Tensor, places: Tensor) -> Tensor:
+    """A graph (n, H, T, T) over units in the order of ``places``, its own inverse, as one over the units."""
+    rows = turned(graph.transpose(1, 2), places).transpose(1, 2)
+    return turned(rows.transpose(1, 3), places).transpose(1, 3)
 
 
 def spread_over(valid: Tensor | None, like: Tensor) -> Tensor:

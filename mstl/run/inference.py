@@ -79,6 +79,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             raise ValueError("sources")
         if not all(isinstance(value, bool) for value in found.get("partial", [])):
             raise ValueError("partial")
+        if not all(isinstance(word, str) for word in found.get("vocabulary", [])):
+            raise ValueError("vocabulary")
     except (ValueError, LookupError, TypeError) as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}, {error}); train it anew") from error
     return found
@@ -102,7 +104,7 @@ def problem_of(found: dict[str, Any]) -> Problem:
     """The problem of the run that a manifest describes."""
     if not found.get("classes"):
         return Segmentation()
-    return Classification(tuple(found["classes"]), tuple(found["shape"]), found.get("words", 0))
+    return Classification(tuple(found["classes"]), tuple(found["shape"]), len(found.get("vocabulary", ())))
 
 
 def predict_folder(run: str, images: str, out: str, device: str = "cpu") -> list[Path]:

@@ -119,9 +119,10 @@ class Variant:
     def folders(self) -> list[str]:
         """The folders of weights that it names: as ``weights``, as ``generator``, or among ``models``."""
         said = dict(self.overrides)
-        models = (model.rpartition("@")[2] for model in said.get("models", "auto").split(","))
-        names = (said.get("weights", "none"), said.get("generator", "own"), *models)
-        return [name for name in names if name not in ("none", "imagenet", "own", "auto")]
+        models = [] if said.get("models", "auto") == "auto" else said["models"].split(",")
+        weights = [said.get("weights", "none"), *(model.rpartition("@")[2] for model in models)]
+        named = [name for name in weights if name not in ("none", "imagenet")]
+        return named + [name for name in [said.get("generator", "own")] if name != "own"]
 
     @property
     def override_text(self) -> str:

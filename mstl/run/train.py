@@ -115,6 +115,8 @@ def _check_network(config: TrainConfig, task: Task | None = None) -> None:
     How large an input is, and how many classes there are, the data alone can tell.
     """
     hyper = methods.configured(config.method, config.overrides, **_elsewhere(config))
+    if task is not None:
+        methods.check(config.method, problem=task.problem.name, reads=task.problem.reads)
     if task is not None or config.problem == "segmentation":
         with torch.device("meta"):
             hyper.networks(1, task and task.problem)
@@ -366,8 +368,9 @@ class Trainer:
             "constant": constant,
         }
         if self.task.problem.classes:
-            names = ("classes", "shape", "words")
-            manifest |= {name: getattr(self.task.problem, name) for name in names}
+            manifest |= {"classes": self.task.problem.classes, "shape": self.task.problem.shape}
+        if self.task.test.vocabulary:
+            manifest |= {"vocabulary": self.task.test.vocabulary}
         # From here on the run counts, whatever becomes of what only describes it.
         pending = {name: {} for name in PROBED}
         write_json(folder / "manifest.json", manifest | pending | {"pending": sorted(pending)})

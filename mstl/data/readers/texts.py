@@ -42,7 +42,12 @@ def names(place: Path | None) -> tuple[str, ...]:
         InputError: no folder, or none of these files.
     """
     folder = _folder(place)
-    return (*_goods(folder), *([SENTENCES] if (folder / "mr.txt").exists() else []))
+    goods, sentences = _goods(folder), (folder / "mr.txt").exists()
+    if twice := [name for name in goods if sentences and name.lower() == SENTENCES]:
+        raise InputError(
+            f"{folder}: {twice[0]}.task.train and mr.txt are the same sentences; keep one of them"
+        )
+    return (*goods, *([SENTENCES] if sentences else []))
 
 
 def read(name: str, place: Path | None) -> tuple[Domain, Domain | None]:
@@ -62,7 +67,7 @@ def unlabelled(place: Path | None) -> Domain | None:
     """The unlabelled reviews of all domains, `SENTIMENTS` their classes, of which nobody reads one."""
     folder = _folder(place)
     files = [f for name in _goods(folder) if (f := folder / f"{name}.task.unlabel").exists()]
-    texts = [line for file in files for line in _lines(file)]
+    texts = [line for file in files for line in _lines(file).values()]
     return _domain("reviews", folder, (texts, np.zeros(len(texts), np.uint8))) if texts else None
 
 
@@ -71,16 +76,20 @@ def words_of(text: str) -> list[str]:
     return WORD.findall(text.lower())
 
 
-@cache
 def vocabulary(folder: Path) -> tuple[str, ...]:
     """The most frequent words of all training and unlabelled reviews, after `NONE` and `UNKNOWN`."""
+    names = [f"{name}.task.{part}" for name in _goods(folder) for part in ("train", "unlabel")]
+    files = [file for name in names if (file := folder.resolve() / name).exists()]
+    stats = ((file, file.stat()) for file in files)
+    return _vocabulary(tuple((file, stat.st_mtime_ns, stat.st_size) for file, stat in stats))
+
+
+@cache
+def _vocabulary(files: tuple[tuple[Path, int, int], ...]) -> tuple[str, ...]:
     counts: Counter[str] = Counter()
-    for name in _goods(folder):
-        for part in ("train", "unlabel"):
-            file = folder / f"{name}.task.{part}"
-            if file.exists():
-                texts = _labelled(file, "\t")[0] if part == "train" else _lines(file)
-                counts.update(word for text in texts for word in words_of(text))
+    for file, *_ in files:
+        texts = _labelled(file, "\t")[0] if file.suffix == ".train" else _lines(file).values()
+        counts.update(word for text in texts for word in words_of(text))
     ranked = sorted(counts, key=lambda word: (-counts[word], word))
     return NONE, UNKNOWN, *ranked[: SIZE - 2]
 
@@ -111,7 +120,7 @@ def _domain(name: str, folder: Path, made: tuple[list[str], np.ndarray], first: 
 
 def _labelled(file: Path, between: str) -> tuple[list[str], np.ndarray]:
     texts, labels = [], []
-    for number, line in enumerate(_lines(file), start=1):
+    for number, line in _lines(file).items():
         label, found, text = line.partition(between)
         if label not in ("0", "1") or not found:
             raise InputError(f"{file}, line {number}: expected a label 0 or 1 and a text; got {line[:40]!r}")
@@ -120,14 +129,14 @@ def _labelled(file: Path, between: str) -> tuple[list[str], np.ndarray]:
     return texts, np.array(labels, np.uint8)
 
 
-def _lines(file: Path) -> list[str]:
-    """Lines with something on them; UTF-8, or Latin-1 where that is not what it is."""
+def _lines(file: Path) -> dict[int, str]:
+    """Lines with something on them, by number; UTF-8, or Latin-1 where that is not what it is."""
     content = plain_file(file).read_bytes()
     try:
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = content.decode("latin-1")
-    lines = [line.rstrip("\r") for line in text.split("\n") if line.strip()]
+    lines = {k: line.rstrip("\r") for k, line in enumerate(text.split("\n"), start=1) if line.strip()}
     if not lines:
         raise InputError(f"{file} is empty; expected a text on each line")
     return lines

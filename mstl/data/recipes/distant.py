@@ -53,6 +53,11 @@ def distant(recipe: str, read: Callable[[str], Parts]) -> tuple[Domain, Parts, D
             f"recipe {recipe!r}: a distant pair has four classes, each named once, or three: the second of "
             "the source may be the second of the target"
         )
+    if found["b"] == found["d"] and found["source"] == found["target"]:
+        raise InputError(
+            f"recipe {recipe!r}: source and target are one domain, whose images of {found['b']!r} "
+            "would be in both; name a class of its own for each, or another source"
+        )
     left = [name for name in source.train.classes if name not in named]
     if not left:
         raise InputError(f"recipe {recipe!r} leaves no class for bridges; choose data with more than four")

@@ -15,6 +15,7 @@ from mstl.data.collections import COLLECTIONS, Parts
 from mstl.data.domain import Domain
 from mstl.data.recipes.distant import distant
 from mstl.data.recipes.leaks import check_apart
+from mstl.data.recipes.leaks import without as without_copies
 from mstl.data.recipes.partial import kept, plain, rows_of
 from mstl.data.recipes.spoil import left_out
 from mstl.data.splits import TEST_SHARE, VALIDATION_SHARE, image_names
@@ -104,6 +105,9 @@ def collected_task(
     of = tested.train if tested.test is None else tested.train.join(tested.test, target)
     classes = kept(of, recipe, keep, seed)
     tested = Parts(*(part and part.select(np.flatnonzero(rows_of(part, classes))) for part in tested))
+    texts = bool(tested.train.vocabulary)
+    if texts and tested.test is not None:
+        tested = Parts(without_copies(tested.train, (tested.test,)), tested.test)
     task = class_task(
         made,
         tested,
@@ -112,7 +116,15 @@ def collected_task(
         name=f"{data}/{recipe}",
         augment=collection.augment,
     )
-    return replace(task, bridges=collection.unlabelled(place))
+    bridges = collection.unlabelled(place)
+    if not texts:
+        return replace(task, bridges=bridges)
+    tests = task.validation, task.test
+    return replace(
+        task,
+        sources=tuple(without_copies(source, tests) for source in task.sources),
+        bridges=bridges and without_copies(bridges, tests),
+    )
 
 
 def class_task(
@@ -153,6 +165,10 @@ def class_task(
             raise InputError(
                 f"domain {domain.name!r} has {domain.images.shape[1]} features and the target "
                 f"{problem.shape[0]}; features must be the same in all domains"
+            )
+        if domain.vocabulary != train.vocabulary:
+            raise InputError(
+                f"domain {domain.name!r} has other words than the target; all share one vocabulary"
             )
     check_known(made, train if test is None else train.join(test, train.name))
     split = split_classes(train, labels, seed, tested=test is None)

@@ -14,7 +14,7 @@ found.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -84,6 +84,23 @@ def check_apart(sources: tuple[Domain, ...], target: Domain) -> None:
         if pairs:
             here, there = source.groups[pairs[0][0]], target.groups[pairs[0][1]]
             _say(pairs, f"an image of source {source.name!r} (group {here}) and one of the target ({there})")
+
+
+def without(domain: Domain, others: Iterable[Domain]) -> Domain:
+    """A domain without the texts that stand in others, too; says how many.
+
+    Raises:
+        InputError: nothing is left.
+    """
+    seen = {i for other in others for i, _ in equal(domain, other)}
+    if not seen:
+        return domain
+    if len(seen) == len(domain):
+        raise InputError(f"domain {domain.name!r}: every text stands in the test, too; nothing is left")
+    note(
+        f"{domain.name}: {len(seen)} of {len(domain)} texts stand in what they are tested on and are left out"
+    )
+    return domain.select([i for i in range(len(domain)) if i not in seen])
 
 
 def _say(pairs: list[tuple[int, int]], first: str) -> None:

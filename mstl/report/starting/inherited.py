@@ -51,7 +51,7 @@ def followed(method: PPPSSL, images: torch.Tensor, shown: int = 3) -> Figure:
         images: uint8 (n, 3, h, w) of the target.
         shown: drawn images of each.
     """
-    soft = method.conditions(to_float(images))
+    soft = method.conditions(to_float(images).to(next(method.parameters()).device))
     names = method.inherited.model.problem.classes
     figure, axes = plt.subplots(2 + shown, len(images), figsize=(0.9 * len(images), 0.95 * (2 + shown)))
     for column, image, p in zip(axes.T, images, soft, strict=True):
@@ -82,8 +82,8 @@ def inherited_bars(cars: pd.DataFrame, runs: pd.DataFrame, seeds: int = SEEDS) -
         data, recipe, labels = where
         scores, spent = (choose(table, recipe, labels, data=data) for table in (cars, runs))
         own = [v for v in scores["method"].unique() if Variant.parse(v).method == "pp_pssl"]
-        alone = next((v for v in own if "weight=0" in Variant.parse(v).changes), None)
-        whole = next((v for v in own if not is_part(v)), None)
+        whole = _highest(scores, [v for v in own if not is_part(v)])
+        alone = next((v for v in own if whole and _is_first_stage_of(v, whole)), None)
         claims = [
             ("I2", "PP + P-SSL over distillation", _best(scores, "distillation"), 0.0, "> 0"),
             ("I3", "PP + P-SSL over PP alone", alone, 0.0, "> 0, interval above 0"),
@@ -106,6 +106,16 @@ def is_part(variant: str) -> bool:
     return bool(left_out & set(Variant.parse(variant).changes))
 
 
+def _is_first_stage_of(variant: str, whole: str) -> bool:
+    """Whether it is the same but for λ, which is 0."""
+    one, other = (dict(Variant.parse(v).overrides) for v in (variant, whole))
+    return one.get("weight") == "0" and one | {"weight": ""} == other | {"weight": ""}
+
+
 def _best(scores: pd.DataFrame, method: str) -> str | None:
-    rows = scores[scores["method"].map(lambda v: Variant.parse(v).method == method)]
+    return _highest(scores, [v for v in scores["method"].unique() if Variant.parse(v).method == method])
+
+
+def _highest(scores: pd.DataFrame, among: list[str]) -> str | None:
+    rows = scores[scores["method"].isin(among)]
     return None if rows.empty else str(scores_of(rows).groupby(rows["method"]).mean().idxmax())
