@@ -212,7 +212,7 @@ Markdown(lines or "No other data has results here.")
 #
 # Nobody who has eight masks begins with random numbers today. Here the encoder is an EfficientNet-Lite0 with ImageNet's weights, below
 # it our stem at full resolution, above it the U-Net's decoder, half as many steps; everything else is as above, on the photographs
-# (`make sweep SWEEP=encoders`). An encoder for each source is dear, so MSTL-plus also runs with one that all share (`shared=true`): what
+# (`make sweep SWEEP=encoders DATA_DIR_CARPARTS=photographs`). An encoder for each source is dear, so MSTL-plus also runs with one that all share (`shared=true`): what
 # is each source's own is a scale and a shift at every level, its attention, its discriminator and its head.
 
 # %%
@@ -220,7 +220,7 @@ place = "../results/encoders"
 started, started_runs = (alike(comparison.everything(place, name)) for name in ("cars", "runs"))
 comparison.setting_table(started, started_runs, "parts", 4)
 
-# %% mystnb={"figure": {"name": "fig-compare-started", "caption": "Score against seconds of training with an encoder from ImageNet, carparts, recipe parts, 4 labels: mean with the 95 % bootstrap interval over seeds and cars. From `make sweep SWEEP=encoders`."}, "image": {"alt": "Scatter plot, seconds on a logarithmic axis against Dice, a marker with a bar for each method."}}
+# %% mystnb={"figure": {"name": "fig-compare-started", "caption": "Score against seconds of training with an encoder from ImageNet, carparts, recipe parts, 4 labels: mean with the 95 % bootstrap interval over seeds and cars. From `make sweep SWEEP=encoders DATA_DIR_CARPARTS=photographs`."}, "image": {"alt": "Scatter plot, seconds on a logarithmic axis against Dice, a marker with a bar for each method."}}
 four = [comparison.choose(table, "parts", 4) for table in (started, started_runs)]
 draw.time_against_score(comparison.summarise(four[0]), four[1])
 plt.show()
