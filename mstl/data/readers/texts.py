@@ -1,11 +1,8 @@
 """Texts with classes: reviews of goods, and sentences of film reviews, as words of one vocabulary.
 
-| file                     | lines                             | domain     |
-|--------------------------|-----------------------------------|------------|
-| `<domain>.task.train`    | label, tab, review                | `<domain>` |
-| `<domain>.task.test`     | label, tab, review                |            |
-| `<domain>.task.unlabel`  | review                            | bridges    |
-| `mr.txt`                 | label, space, sentence            | `mr`       |
+* ``<domain>.task.train`` and ``<domain>.task.test`` have a label, a tab and a review on each line;
+* ``<domain>.task.unlabel`` has a review on each line: bridges of every task;
+* ``mr.txt`` has a label, a space and a sentence on each line: domain ``mr``.
 
 Labels are 0, negative, and 1, positive. The form is that of Liu, Qiu and Huang, "Adversarial multi-task
 learning for text classification", ACL 2017, and of Pang and Lee, ACL 2005.
