@@ -38,7 +38,7 @@ plots.style()
 # %% tags=["parameters"]
 have: str = "trained source network, target labels"  # what is at hand: names of the columns below
 
-# %% mystnb={"figure": {"name": "fig-family-needs", "caption": "What each system needs. Full: it must be there; open: it is used if it is there, or allowed for. For images and labels a test holds every row against what the losses look at (`tests/test_systems.py`)."}, "image": {"alt": "A chart of nine systems by seven needs. MSTL, SAN, IWAN and JAN need source images and labels and unlabelled target images; AFA, AMCF and PP + P-SSL need a trained source network and target labels; DDTL needs source images with labels and target labels; GLoMo needs target labels."}}
+# %% mystnb={"figure": {"name": "fig-family-needs", "caption": "What each system needs. Full: it must be there; open: it is used if it is there, or allowed for. For images and labels a test holds every row against what the losses look at (`tests/test_systems.py`)."}, "image": {"alt": "A chart of nine systems by eight needs. MSTL, SAN, IWAN and JAN need source images and labels and unlabelled target images; AFA, AMCF and PP + P-SSL need a trained source network and target labels, the last a generator, too; DDTL needs source images with labels and target labels; GLoMo needs target labels."}}
 systems.needs()
 plt.show()
 

@@ -281,6 +281,7 @@ def test_the_workflow_knows_every_override_that_names_a_folder_of_weights(method
         read |= {field.name} if found else set()
         assert bool(found) == (Variant.of(method, overrides, None, None).folders == [run.name])
         assert plan.weights(method, overrides, str(run.parent)) == found
+    assert Variant.of(method, "weights=own", None, None).folders == ["own"]  # a folder of that name
     assert read or method == "glomo"  # which has no encoder
 
 

@@ -36,7 +36,7 @@ class Collection:
         embedded: the domains that are at hand and need no folder; where there are any, they are the sources
             that a recipe does not name.
         own: whether a user brings the domains, so that nothing is known of leaks between them.
-        unlabelled: what belongs to no domain and has no labels, from the folder: bridges of every task.
+        unlabelled: what has no labels, from the folder: bridges of every task.
     """
 
     names: Callable[[Path | None], tuple[str, ...]]

@@ -16,13 +16,12 @@ COLUMNS = (
     "source\nimages",
     "source\nlabels",
     "trained\nsource network",
+    "generator\nof the source",
     "several sources,\nkept apart",
     "target\nlabels",
     "unlabelled\ntarget images",
     "other classes\nin the target",
 )
-
-
 NAMES = tuple(column.replace("\n", " ") for column in COLUMNS)
 
 
@@ -42,15 +41,15 @@ class System:
 
 
 SYSTEMS = (
-    System("MSTL", ("mstl", "mstl_plus"), (MUST, MUST, NO, CAN, CAN, MUST, NO)),
-    System("SAN", ("san",), (MUST, MUST, NO, NO, CAN, MUST, NO)),
-    System("IWAN", ("iwan",), (MUST, MUST, NO, NO, CAN, MUST, NO)),
-    System("JAN", ("jan",), (MUST, MUST, NO, NO, CAN, MUST, NO)),
-    System("DDTL", ("ddtl",), (MUST, MUST, NO, NO, MUST, NO, CAN)),
-    System("GLoMo", ("glomo",), (CAN, NO, NO, NO, MUST, CAN, CAN)),
-    System("AFA", ("afa",), (NO, NO, MUST, NO, MUST, NO, CAN)),
-    System("AMCF", ("amcf",), (NO, NO, MUST, CAN, MUST, NO, CAN)),
-    System("PP + P-SSL", ("pp_pssl",), (NO, NO, MUST, NO, MUST, NO, CAN)),
+    System("MSTL", ("mstl", "mstl_plus"), (MUST, MUST, NO, NO, CAN, CAN, MUST, NO)),
+    System("SAN", ("san",), (MUST, MUST, NO, NO, NO, CAN, MUST, NO)),
+    System("IWAN", ("iwan",), (MUST, MUST, NO, NO, NO, CAN, MUST, NO)),
+    System("JAN", ("jan",), (MUST, MUST, NO, NO, NO, CAN, MUST, NO)),
+    System("DDTL", ("ddtl",), (MUST, MUST, NO, NO, NO, MUST, NO, CAN)),
+    System("GLoMo", ("glomo",), (CAN, NO, NO, NO, NO, MUST, CAN, CAN)),
+    System("AFA", ("afa",), (NO, NO, MUST, NO, NO, MUST, NO, CAN)),
+    System("AMCF", ("amcf",), (NO, NO, MUST, NO, CAN, MUST, NO, CAN)),
+    System("PP + P-SSL", ("pp_pssl",), (NO, NO, MUST, MUST, NO, MUST, NO, CAN)),
 )
 
 

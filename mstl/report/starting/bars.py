@@ -112,20 +112,20 @@ def teacher_bars(cars: pd.DataFrame, runs: pd.DataFrame, seeds: int = SEEDS) -> 
             together = [v for v in own if v not in alone]
             single = [v for v in variants if len(teachers(v)) == 1 and set(teachers(v)) <= set(group)]
             single = [v for v in single if Variant.parse(v).method == "fine_tuning"]
-            ours = _best(scores, together)
+            ours = highest(scores, together)
             name = ", ".join(group)
             head = {"bar": "T1", "claim": f"AMCF of {name}, over the best alone"}
-            row = _judged(scores, spent, ours, _best(scores, single), seeds)
+            row = _judged(scores, spent, ours, highest(scores, single), seeds)
             if row["reached"] == "yes" and row["low"] <= -1:
                 row = noted(row | {"reached": "no"}, "no", "interval not above −1")
             rows.append(row | head | {"needed": "≥ 0, interval above −1"} | place(*where))
             head = {"bar": "T2", "claim": f"AMCF of {name}, over their mean"}
-            row = _judged(scores, spent, ours, _best(scores, alone), seeds)
+            row = _judged(scores, spent, ours, highest(scores, alone), seeds)
             rows.append(row | head | {"needed": "> 0"} | place(*where))
     return pd.DataFrame(rows, columns=COLUMNS).astype({"labels": "Int64"})
 
 
-def _best(scores: pd.DataFrame, among: list[str]) -> str | None:
+def highest(scores: pd.DataFrame, among: list[str]) -> str | None:
     """The variant with the highest mean, of those that were run."""
     rows = scores[scores["method"].isin(among)]
     if rows.empty:

@@ -11,15 +11,13 @@ from mstl.data.augment import to_float, to_pixels
 from mstl.methods.cvae import CVAE
 from mstl.methods.pp_pssl import PPPSSL
 from mstl.report import plots
+from mstl.report.family.bars import best
 from mstl.report.grid import comparison
 from mstl.report.grid.comparison import choose
 from mstl.report.grid.judging import COLUMNS, SEEDS, judged, missing, place
-from mstl.report.scores import scores_of
-from mstl.report.starting.bars import settings
+from mstl.report.starting.bars import highest, settings
 from mstl.run.names import Variant
 from mstl.run.train import Trainer
-
-INHERITING = ("target_only", "fine_tuning", "distillation", "pp_pssl")
 
 
 def drawn(model: CVAE, shown: int = 8) -> Figure:
@@ -82,14 +80,14 @@ def inherited_bars(cars: pd.DataFrame, runs: pd.DataFrame, seeds: int = SEEDS) -
         data, recipe, labels = where
         scores, spent = (choose(table, recipe, labels, data=data) for table in (cars, runs))
         own = [v for v in scores["method"].unique() if Variant.parse(v).method == "pp_pssl"]
-        whole = _highest(scores, [v for v in own if not is_part(v)])
+        whole = highest(scores, [v for v in own if not is_part(v)])
         alone = next((v for v in own if whole and _is_first_stage_of(v, whole)), None)
         claims = [
-            ("I2", "PP + P-SSL over distillation", _best(scores, "distillation"), 0.0, "> 0"),
+            ("I2", "PP + P-SSL over distillation", best(scores, "distillation"), 0.0, "> 0"),
             ("I3", "PP + P-SSL over PP alone", alone, 0.0, "> 0, interval above 0"),
         ]
         if labels == fewest[data, recipe]:
-            scratch = _best(scores, "target_only")
+            scratch = best(scores, "target_only")
             claims.insert(0, ("I1", "PP + P-SSL over scratch", scratch, 3.0, "≥ +3, interval above 0"))
         for bar, claim, other, least, needed in claims:
             if whole is None or other is None:
@@ -110,12 +108,3 @@ def _is_first_stage_of(variant: str, whole: str) -> bool:
     """Whether it is the same but for λ, which is 0."""
     one, other = (dict(Variant.parse(v).overrides) for v in (variant, whole))
     return one.get("weight") == "0" and one | {"weight": ""} == other | {"weight": ""}
-
-
-def _best(scores: pd.DataFrame, method: str) -> str | None:
-    return _highest(scores, [v for v in scores["method"].unique() if Variant.parse(v).method == method])
-
-
-def _highest(scores: pd.DataFrame, among: list[str]) -> str | None:
-    rows = scores[scores["method"].isin(among)]
-    return None if rows.empty else str(scores_of(rows).groupby(rows["method"]).mean().idxmax())
