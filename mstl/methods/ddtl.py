@@ -101,10 +101,12 @@ class DDTL(Method):
         now = self._enter(min(int(progress * self.hyper.rounds), self.hyper.rounds - 1))
         y = batch.target.y
         target = self._scores(self.model, batch.target.x[: len(y)], TARGET, y)
-        source, v_source = self._source(batch, now)
-        losses = {"target": target.mean(), "source": (v_source * source).mean()}
-        losses["bridges"] = 0 * losses["source"]
-        if batch.bridges is not None:
+        losses = {"target": target.mean(), "source": 0 * target.mean(), "bridges": 0 * target.mean()}
+        # What nobody can be chosen from is not computed: it would take half of a step.
+        if self.hyper.source_threshold > 0:
+            source, v_source = self._source(batch, now)
+            losses["source"] = (v_source * source).mean()
+        if batch.bridges is not None and (self.hyper.bridges == "all" or now and self.hyper.bridges != "none"):
             bridges, v_bridges = self._bridges(batch.bridges, now)
             losses["bridges"] = (v_bridges * bridges).mean()
         return losses

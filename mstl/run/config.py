@@ -115,6 +115,17 @@ PROFILES |= {
         log_every=250,
         checkpoint_every=1000,
     ),
+    # Photographs as small as CIFAR-10's, and networks from random numbers: batches, steps and rate are ours.
+    "thumbnails": Profile(
+        size=(32, 32),
+        steps=300,
+        batch_size=32,
+        target_batch_size=32,
+        learning_rate=1e-3,
+        ema=0.0,
+        log_every=100,
+        checkpoint_every=300,
+    ),
     # Photographs and trained networks: batches, steps and rate are ours, the rate plain fine-tuning's best.
     "photos": Profile(
         size=(96, 96),
@@ -187,7 +198,8 @@ class TrainConfig:
         labels: labelled target images.
         seed: of the splits, the initial weights and the batches.
         profile: tiny (tests), grid (many runs), quick (laptop) or full (GPU); or one for classes: the papers'
-            protocols mdan and multi-epl (vectors), digits (LeNet) and photos (networks that are trained).
+            protocols mdan and multi-epl (vectors), digits (LeNet), thumbnails (32×32) and
+            photos (networks that are trained).
         data_dir: folder of the data, where it is not embedded.
         weights_dir: folder in which folders of weights lie that ``overrides`` name: ``weights=birds``.
         out: folder that holds all runs.
