@@ -106,7 +106,8 @@ class DDTL(Method):
         if self.hyper.source_threshold > 0:
             source, v_source = self._source(batch, now)
             losses["source"] = (v_source * source).mean()
-        if batch.bridges is not None and (self.hyper.bridges == "all" or now and self.hyper.bridges != "none"):
+        first = 0 if self.hyper.bridges == "all" else 1
+        if batch.bridges is not None and self.hyper.bridges != "none" and now >= first:
             bridges, v_bridges = self._bridges(batch.bridges, now)
             losses["bridges"] = (v_bridges * bridges).mean()
         return losses

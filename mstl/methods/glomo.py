@@ -31,6 +31,8 @@ class Hyperparameters(hyperparameters.Hyperparameters):
         convolutions: before keys and before queries.
         ahead: D, units that are predicted from one.
         positions: at which, of a batch.
+        scale: s at the start. What a graph brings is much alike at all units; with 1 it drowns at first what
+            the unit itself says, and a network with a graph learns more slowly than one without.
         first: share of the training that is pre-training.
         graph: ``learned``, and the controls: ``scratch``, learned with the task alone; ``random``, of a
             network that never learned; ``uniform``; ``identity``; ``none``, zeros for what it brings.
@@ -43,6 +45,7 @@ class Hyperparameters(hyperparameters.Hyperparameters):
     convolutions: int = 2
     ahead: int = 3
     positions: int = 16
+    scale: float = 0.1
     first: float = 0.5
     graph: str = "learned"
 
@@ -117,7 +120,7 @@ class GLoMo(Method):
         self.directions = nn.ModuleList(Direction(hyper, self.units) for _ in range(2))
         self.embedding = self.units.embedding(d)
         self.places = nn.Parameter(0.02 * torch.randn(count, d))
-        self.mixtures = nn.ModuleList(GraphMixture(hyper.layers, hyper.heads) for _ in range(2))
+        self.mixtures = nn.ModuleList(GraphMixture(hyper.layers, hyper.heads, hyper.scale) for _ in range(2))
         self.body = self.units.body(3 * d, d)
         self.predictor = self.new_predictor((d,))
 
@@ -142,11 +145,17 @@ class GLoMo(Method):
         return sum(losses) / 2
 
     def _read(self, batch: Batch) -> Tensor:
-        """What is read without labels: the task's bridges if it has any, else sources and target."""
+        """What is read without labels: the task's bridges if it has any, else sources and target.
+
+        Of these as many as of the target alone: with J sources a step would cost J + 1 times as much.
+        """
         if batch.bridges is not None:
             return batch.bridges
         x, own = batch.pooled.x, batch.target.x
-        return torch.cat((x, own)) if x.shape[1:] == own.shape[1:] else own
+        if x.shape[1:] != own.shape[1:]:
+            return own
+        drawn = torch.randperm(len(x) + len(own))[: len(own)]
+        return torch.cat((x, own))[drawn.to(own.device, non_blocking=True)]
 
     def mixed(self, sequence: Tensor) -> list[Tensor]:
         """M of both directions, (n, T, T) each; rows draw on columns."""

@@ -185,14 +185,15 @@ class GraphMixture(nn.Module):
     Args:
         layers: L.
         heads: H of the graphs.
+        scale: s at the start.
 
     Source: as `relations`, section 3.3; the released weights depend on the unit, ours do not.
     """
 
-    def __init__(self, layers: int = 2, heads: int = 4) -> None:
+    def __init__(self, layers: int = 2, heads: int = 4, scale: float = 1.0) -> None:
         super().__init__()
         self.logits = nn.Parameter(torch.zeros(2 * layers - 1, heads))
-        self.scale = nn.Parameter(torch.ones(()))
+        self.scale = nn.Parameter(torch.tensor(scale))
 
     def forward(self, graphs: Sequence[Tensor]) -> Tensor:
         """M, (n, T, T), of L graphs (n, H, T, T)."""
