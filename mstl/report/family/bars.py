@@ -76,10 +76,10 @@ def partial_bars(cars: pd.DataFrame, runs: pd.DataFrame, seeds: int = SEEDS) -> 
     for data, scores in cars.groupby("data", sort=True):
         spent = runs[runs["data"] == data]
         for variant in sorted(v for v in scores["method"].unique() if family(v) == "dann"):
-            row = _judged(scores, spent, best(scores, COMBINE), variant, 0, seeds)
+            row = judged_if_run(scores, spent, best(scores, COMBINE), variant, 0, seeds)
             rows.append(row | _head("F1", "DANN does harm", "> 0, interval above 0", data))
         for name in PARTIAL:
-            row = _judged(scores, spent, best(scores, name), best(scores, "dann"), 5, seeds)
+            row = judged_if_run(scores, spent, best(scores, name), best(scores, "dann"), 5, seeds)
             rows.append(row | _head("F2", f"{name.upper()} over DANN", "≥ +5, interval above 0", data))
     return pd.DataFrame(rows, columns=COLUMNS).astype({"labels": "Int64"})
 
@@ -94,7 +94,7 @@ def joint_bars(cars: pd.DataFrame, runs: pd.DataFrame, seeds: int = SEEDS) -> pd
     for data, recipe in cars[["data", "recipe"]].drop_duplicates().sort_values(["data", "recipe"]).to_numpy():
         scores, spent = (choose(table, recipe, 0, data=data) for table in (cars, runs))
         for name in JOINT:
-            row = _judged(scores, spent, best(scores, name), best(scores, COMBINE), 0, seeds)
+            row = judged_if_run(scores, spent, best(scores, name), best(scores, COMBINE), 0, seeds)
             head = _head("F3", f"{name.upper()} over source only", "> 0, interval above 0", data)
             rows.append(row | head | place(data, recipe, 0))
     return pd.DataFrame(rows, columns=COLUMNS).astype({"labels": "Int64"})
@@ -132,7 +132,7 @@ def _outliers(recipe: str, pair: str, classes: int) -> float | None:
     return found and 100 * (1 - int(found[1] or classes // 2) / classes)
 
 
-def _judged(
+def judged_if_run(
     scores: pd.DataFrame,
     spent: pd.DataFrame,
     first: str | None,
@@ -140,6 +140,7 @@ def _judged(
     needed: float,
     seeds: int,
 ) -> dict[str, object]:
+    """`mstl.report.grid.judging.judged`, or `missing` where one of the two is None."""
     if first is None or second is None:
         return missing()
     return judged(scores, spent, first, second, needed, seeds)
