@@ -70,6 +70,7 @@ class Direction(nn.Module):
     def __init__(self, hyper: Hyperparameters, units: Patches | Words) -> None:
         super().__init__()
         self.embedding = units.embedding(hyper.units)
+        self.places = units.places(hyper.units)
         self.graphs = GraphPredictor(hyper.units, hyper.layers, hyper.heads, hyper.convolutions)
         self.features = FeaturePredictor(hyper.units, hyper.layers)
         self.decoder = units.decoder(self.embedding, hyper.units, hyper.ahead)
@@ -80,6 +81,8 @@ class Direction(nn.Module):
     def read(self, sequence: Tensor, valid: Tensor | None) -> Tensor:
         """Embedded units; what is none is 0, whatever its row of the embedding has become."""
         units = self.embedding(sequence)
+        if self.places is not None:
+            units = units + self.places
         return units if valid is None else units * valid[:, :, None]
 
     def loss(self, sequence: Tensor, valid: Tensor | None, positions: Tensor) -> Tensor:

@@ -45,6 +45,10 @@ class Patches:
     def embedding(self, width: int) -> nn.Module:
         return nn.Linear(self.size, width)
 
+    def places(self, width: int) -> nn.Parameter:
+        """What tells a graph where a patch is: neighbours above and below are far away in raster order."""
+        return nn.Parameter(torch.randn(self.count, width) / width**0.5)
+
     def decoder(self, embedding: nn.Module, width: int, ahead: int) -> nn.Module:
         return ContextDecoder(width, self.size, ahead)
 
@@ -76,6 +80,9 @@ class Words:
         places = torch.arange(self.count, device=sequence.device).expand(len(sequence), -1)
         last = (sequence > 0).sum(1, keepdim=True) - 1
         return torch.where(places <= last, last - places, places)
+
+    def places(self, width: int) -> None:
+        """Of words none: as in the paper, graphs know their order from convolutions alone."""
 
     def embedding(self, width: int) -> nn.Module:
         return nn.Embedding(self.vocabulary, width, padding_idx=0)
