@@ -276,11 +276,11 @@ def test_no_class_left_for_bridges_and_bridges_of_another_size():
 
 
 def test_it_learns_a_distant_pair():
-    config = TrainConfig(data="digits", recipe=RECIPE, method="ddtl", labels=12, profile="digits", steps=40,
+    config = TrainConfig(data="digits", recipe=RECIPE, method="ddtl", labels=12, profile="digits", steps=15,
                          precision="32-true", device="cpu")  # fmt: skip
     trainer = Trainer(config, config.task())
     first = trainer.update()
-    for _ in range(39):
+    for _ in range(14):
         last = trainer.update()
     assert last["target"] < first["target"] and int(trainer.method.round) == 4
     v, score = trainer.method.chosen(to_float(trainer.task.bridges.images[:64]))

@@ -13,6 +13,7 @@ from torch import nn
 from mstl.data.augment import Augment
 from mstl.data.batches import Batches
 from mstl.methods import build
+from mstl.methods.glomo import Direction
 from mstl.nn.graphs import (
     CausalLayer,
     ContextDecoder,
@@ -23,7 +24,7 @@ from mstl.nn.graphs import (
     relations,
     with_products,
 )
-from mstl.nn.units import Words, turned, turned_graph
+from mstl.nn.units import Patches, Words, turned, turned_graph
 from mstl.problems import Classification
 from mstl.run.checkpoint import load_checkpoint
 from mstl.run.config import TrainConfig
@@ -169,6 +170,22 @@ def test_patches_come_in_raster_order():
     assert found.shape == (1, 16, 48)
     assert torch.equal(found[0, 1].view(3, 4, 4)[0], image[0, 0, :4, 4:8])
     assert torch.equal(found[0, 4].view(3, 4, 4)[0], image[0, 0, 4:8, :4])
+
+
+def test_a_graph_of_patches_knows_where_they_are_and_one_of_words_only_what_they_are():
+    """All units alike: rows of words far from both ends draw evenly, those of patches do not."""
+    torch.manual_seed(0)
+    patches = Direction(made().hyper, Patches(SHAPE, 4))
+    words = Direction(made().hyper, Words(40, 9))
+    far = slice(8, None)  # beyond the reach of convolutions, which see where a sequence begins
+    for direction, sequence, uneven in (
+        (patches, torch.ones(1, 16, 48), True),
+        (words, torch.ones(1, 40, dtype=torch.int64), False),
+    ):
+        graph = direction.graphs(direction.read(sequence, None), None)[0][0, :, -1, far]
+        drawn = graph[:, :-1].sum(-1) > 0
+        spread = (graph[drawn][:, :-1].std(-1) / graph[drawn][:, :-1].mean(-1)).mean()
+        assert drawn.any() and (spread > 0.1) == uneven
 
 
 def test_labels_teach_nothing_before_the_second_stage_and_graphs_nothing_after_it():

@@ -87,6 +87,7 @@ def test_objects_from_one_percent_of_the_image_are_found_bright_and_dark(method,
     assert dice(trained(method, share, tone)) > 0.5
 
 
+@pytest.mark.long
 def test_mstl_is_not_bound_to_miss_a_small_object():
     """With an adversary it depends on the seed, and for one seed on the processor: of three one starts."""
     assert any(dice(trained("mstl", 0.01, -45, seed=seed)) > 0.5 for seed in (0, 2, 1))
