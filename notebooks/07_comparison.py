@@ -249,7 +249,7 @@ Markdown(shown)
 # ensemble of pooled networks. The literal reading, four points behind plain pooling there, is level with it here. An encoder that all
 # sources share costs a quarter less time and less than half the weights, and nothing in Dice (82.0 against 81.6): these sources need no
 # encoders of their own. With eight labels it is 0.7 points [0.0, 1.2] *below* the ensemble, in a little less time, and no longer
-# clear of target only: from ImageNet's weights eight masks leave these sources two points to give, and pooling takes them.
+# clear of target only: from ImageNet's weights eight masks leave these sources 1.6 points to give, and pooling takes them.
 #
 # ## Where the numbers come from
 #

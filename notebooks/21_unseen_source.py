@@ -210,4 +210,4 @@ Markdown(bar_lines(inherited.inherited_bars(cars, spent)))
 # hardly more than five; with a thousand, or a classifier at a higher temperature, there are many.
 # ```
 #
-# **Next:** {doc}`24_family`
+# **Next:** {doc}`22_relations`

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -83,13 +84,15 @@ def test_missing_pages_are_named(root, capsys):
     assert "book/intro" in capsys.readouterr().err
 
 
-def test_every_prose_page_is_in_the_table_of_contents():
-    pages = {
-        f"book/{p.relative_to(ROOT / 'book').with_suffix('').as_posix()}"
-        for p in (ROOT / "book").rglob("*.md")
-    }
-    listed = {name for name in book.chapters(ROOT / "_toc.yml") if name.startswith("book/")}
-    assert pages == listed
+def test_every_page_is_in_the_table_of_contents_and_none_is_skipped():
+    pages = {p.relative_to(ROOT).with_suffix("").as_posix() for p in (ROOT / "book").rglob("*.md")}
+    pages |= {f"notebooks/{p.stem}" for p in (ROOT / "notebooks").glob("*.py")}
+    listed = list(book.chapters(ROOT / "_toc.yml"))
+    assert pages == set(listed) and len(listed) == len(set(listed))
+    numbered = [name for name in listed if name.startswith("notebooks/")]
+    for page, follows in pairwise(numbered):
+        said = re.findall(r"\*\*Next:\*\* \{doc\}`(\w+)`", (ROOT / f"{page}.py").read_text(encoding="utf-8"))
+        assert said in ([], [Path(follows).name]), page
 
 
 def test_the_configuration_keeps_what_others_lost_days_over():

@@ -11,9 +11,11 @@ import torch
 from conftest import textures, toy_classes
 from test_family_report import spent, table
 
+from mstl.data.augment import to_float
 from mstl.report.family import distant, relations
 from mstl.run.config import TrainConfig
 from mstl.run.train import Trainer
+from mstl.system.errors import InputError
 
 PAIR = "distant.a.1.2-to-b.3.2"
 DISTANT = {
@@ -44,7 +46,7 @@ def test_relations_are_held_against_the_same_network():
     assert found.loc["G1", "difference"] == pytest.approx(10, abs=1)
 
 
-def trainer(method, overrides, bridges=0, steps=20):
+def trainer(method, overrides, bridges=0, steps=18):
     task = toy_classes((3, 28, 28), sources=1)
     if bridges:
         task = replace(task, bridges=textures("bridges", bridges, (3, 28, 28), task.problem.classes, 300))
@@ -58,13 +60,19 @@ def test_bridges_are_asked_as_each_round_begins():
     run = trainer("ddtl", "rounds=4 bridge_threshold=1.5 encoder=lenet", bridges=30)
     pool = run.task.bridges
     asked = distant.rounds(run, pool)
-    assert run.step == 20 and asked.groupby("round").size().to_dict() == {1: 30, 2: 30, 3: 30}
+    assert run.step == 18 and asked.groupby("round").size().to_dict() == {1: 30, 2: 30, 3: 30}
     assert (asked["chosen"] == (asked["score"] < 1.5)).all()
-    first = trainer("ddtl", "rounds=4 bridge_threshold=1.5 encoder=lenet", bridges=30)
-    for _ in range(5):
-        first.update()
-    then = distant.scored(first.method, pool)["score"]
-    np.testing.assert_allclose(asked[asked["round"] == 1]["score"], then, rtol=1e-5)
+    # What is asked is the network that then chooses: the copy that the method makes at its next step.
+    again = trainer("ddtl", "rounds=4 bridge_threshold=1.5 encoder=lenet", bridges=30)
+    for _ in range(18):
+        again.update()
+        now = int(again.method.round)
+        if now:
+            begun = again.method._scores(again.method.begun.eval(), to_float(pool.images), 1).detach()
+            np.testing.assert_allclose(asked[asked["round"] == now]["score"], begun, rtol=1e-4)
+    assert now == 3
+    with pytest.raises(InputError, match="rounds=1: both must be"):
+        distant.rounds(trainer("ddtl", "rounds=1 encoder=lenet", bridges=30), pool)
     figure = distant.shown(pool, asked, each=4)
     assert [ax.get_title() for ax in figure.axes[:2]] == ["cost least", "cost most"]
     plt.close(figure)
@@ -91,6 +99,15 @@ def test_links_are_drawn_from_patches_that_show_something():
     figure = relations.linked(run.method.eval(), run.task.test.images[:2], units=2, links=2)
     # In either direction every patch draws on all alike: two asked patches, two links each.
     assert [len(ax.lines) for ax in figure.axes] == [2 * (2 * 2 + 1)] * 2
+    plt.close(figure)
+    drawing = trainer("glomo", "graph=random")
+    figure = relations.linked(drawing.method.eval(), run.task.test.images[:2], units=2, links=2)
+    earlier, later = relations.DIRECTIONS.values()
+    drawn = [line for ax in figure.axes for line in ax.lines if len(line.get_xdata()) == 2]
+    for line in drawn:
+        start, end = (int(y) // 4 * 7 + int(x) // 4 for x, y in line.get_xydata())
+        assert (start < end) == (line.get_color() == earlier)
+    assert {line.get_color() for line in drawn} == {earlier, later}
     plt.close(figure)
     figure = relations.reaching({"even": run.method}, run.task.test.images[:2])
     np.testing.assert_allclose(figure.axes[0].images[0].get_array(), 1 / 49, rtol=1e-5)

@@ -216,6 +216,20 @@ def test_controls(graph):
     assert graph not in expected or torch.equal(mixed, expected[graph])
 
 
+def test_as_many_are_read_without_labels_as_of_the_target_and_of_all_domains():
+    method, b = made(), batch()
+    read = torch.cat([method._read(b) for _ in range(8)])
+    assert len(read) == 8 * len(b.target.x)
+    for images in (b.pooled.x, b.target.x):
+        assert any((image == images).flatten(1).all(1).any() for image in read)
+
+
+@pytest.mark.parametrize("scale", [0, 0.1, 2])
+def test_graphs_begin_with_the_share_they_are_given(scale):
+    method = made(f"scale={scale}")
+    assert [mixture.scale.item() for mixture in method.mixtures] == pytest.approx([scale] * 2)
+
+
 def test_backward_graphs_draw_on_what_comes_later():
     method, b = made(), batch()
     forwards, backwards = method.mixed(method.units.sequence(b.target.x))
@@ -257,6 +271,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(tmp_path):
         ("graph=some", "graph='some' is unknown"),
         ("first=1", "both stages need steps"),
         ("layers=0", "layers=0 must be ≥ 1"),
+        ("scale=-1", "scale=-1 must be ≥ 0"),
     ],
 )
 def test_bad_input(overrides, message):

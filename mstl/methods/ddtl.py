@@ -44,7 +44,7 @@ class Hyperparameters(hyperparameters.Hyperparameters):
         super().__post_init__()
         one_of("bridges", self.bridges, CHOICES)
         for name in ("source_threshold", "bridge_threshold"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise InputError(f"{name}={getattr(self, name)} must be ≥ 0")
         if self.rounds < 1:
             raise InputError(f"rounds={self.rounds} must be ≥ 1")
@@ -69,7 +69,8 @@ class DDTL(Method):
 
     Block by block: within a round v stands still and the network descends; between rounds v is the closed
     form. It is asked of a copy of the network as the round began, when an instance comes up in a batch, which
-    gives the same v as asking for the whole pool at once.
+    gives the same v as asking for the whole pool at once. Where images are varied it is the varied image that
+    is asked: one near λ may take part at one step and not at the next.
 
     Errors are means over pixels, so that thresholds do not depend on the size of images. Bridges are the
     task's (`mstl.data.task.Task.bridges`); without them source and target are left.

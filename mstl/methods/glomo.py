@@ -65,7 +65,10 @@ class Hyperparameters(hyperparameters.Hyperparameters):
 
 
 class Direction(nn.Module):
-    """Graphs of a sequence read in one direction, and what pre-training needs beside them."""
+    """Graphs of a sequence read in one direction, and what pre-training needs beside them.
+
+    Shape: a sequence of ``units``, valid (n, T) or None → L graphs (n, H, T, T).
+    """
 
     def __init__(self, hyper: Hyperparameters, units: Patches | Words) -> None:
         super().__init__()
@@ -105,8 +108,9 @@ class GLoMo(Method):
     images.
 
     Source: Yang, Zhao, Dhingra, He, Cohen, Salakhutdinov and LeCun, "GLoMo: unsupervisedly learned relational
-    graphs as transferable representations", NeurIPS 2018. For images patches in the place of pixels, and
-    squares in the place of a softmax over words; and a convolutional network behind H' are ours.
+    graphs as transferable representations", NeurIPS 2018. For images patches in the place of pixels, with
+    places added to them, and squares in the place of a softmax over words; one mixture for all units; a small
+    s at the start; and a convolutional network behind H' are ours.
     """
 
     Hyperparameters = Hyperparameters

@@ -21,8 +21,9 @@ def relations(
     .. math:: G_{tj} = \frac{\mathrm{ReLU}(q_t \cdot k_j - \theta_t)^2 m_{tj}}
         {\sum_i \mathrm{ReLU}(q_t \cdot k_i - \theta_t)^2 m_{ti} + 10^{-16}}, \qquad m_{tj} = \mathbb 1[j < t]
 
-    A row is a query. Squares make rows sparse; a row that draws on nobody is zero, and so is its gradient.
-    Without ``causal`` m is 1 everywhere. The paper writes this with an offset b = −θ and its transpose.
+    A row is a query. ReLU makes rows sparse, squares make them uneven; a row that draws on nobody is zero,
+    and so is its gradient. Without ``causal`` m is 1 everywhere. The paper writes this with an offset b = −θ
+    and its transpose.
 
     Args:
         queries, keys: (…, T, w).
@@ -193,7 +194,7 @@ class GraphMixture(nn.Module):
     def __init__(self, layers: int = 2, heads: int = 4, scale: float = 1.0) -> None:
         super().__init__()
         self.logits = nn.Parameter(torch.zeros(2 * layers - 1, heads))
-        self.scale = nn.Parameter(torch.tensor(scale))
+        self.scale = nn.Parameter(torch.tensor(float(scale)))
 
     def forward(self, graphs: Sequence[Tensor]) -> Tensor:
         """M, (n, T, T), of L graphs (n, H, T, T)."""

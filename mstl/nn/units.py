@@ -46,7 +46,7 @@ class Patches:
         return nn.Linear(self.size, width)
 
     def places(self, width: int) -> nn.Parameter:
-        """What tells a graph where a patch is: neighbours above and below are far away in raster order."""
+        """(T, width), added to patches: neighbours above and below are far away in raster order."""
         return nn.Parameter(torch.randn(self.count, width) / width**0.5)
 
     def decoder(self, embedding: nn.Module, width: int, ahead: int) -> nn.Module:

@@ -18,6 +18,7 @@ from mstl.report.grid.judging import COLUMNS, SEEDS, place
 from mstl.report.starting.bars import highest, settings
 from mstl.run.names import Variant
 from mstl.run.train import Trainer
+from mstl.system.errors import InputError
 
 
 def scored(method: DDTL, bridges: Domain) -> pd.DataFrame:
@@ -34,9 +35,16 @@ def rounds(trainer: Trainer, bridges: Domain) -> pd.DataFrame:
     """Trains a run of DDTL to its end, and asks as each round begins: `scored`, and ``round``, from 1.
 
     In round 0 no bridge takes part. What is asked is the whole pool, not the batches that come up.
+
+    Raises:
+        InputError: there is no second round.
     """
-    asked, steps, number = [], trainer.config.steps, trainer.method.hyper.rounds
-    starts = {int(np.ceil(steps * k / number)): k for k in range(1, number)}
+    asked, steps, number = [], trainer.config.profiled("steps"), trainer.method.hyper.rounds
+    starts = {int(np.ceil(steps * k / number)): k for k in range(1, number) if steps > 1}
+    if not starts:
+        raise InputError(
+            f"steps={steps}, rounds={number}: both must be ≥ 2, for in the first no bridge takes part"
+        )
     for step in range(steps):
         if step in starts:
             asked.append(scored(trainer.method, bridges).assign(round=starts[step]))

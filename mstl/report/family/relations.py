@@ -114,7 +114,7 @@ def reaching(methods: Mapping[str, GLoMo], images: torch.Tensor) -> Figure:
 def relation_bars(cars: pd.DataFrame, runs: pd.DataFrame, seeds: int = SEEDS) -> pd.DataFrame:
     """G1 to G3 of every setting, one row a comparison; columns as in `mstl.report.grid.part_bars`.
 
-    * G1: GLoMo is above the same network without a graph.
+    * G1: GLoMo is above the same network without a graph, the best of its variants.
     * G2: it is above a graph of a network that never learned.
     * G3: it is above the graph that the task itself learns, from scratch.
 
