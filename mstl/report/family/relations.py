@@ -41,7 +41,9 @@ def linked(method: GLoMo, images: torch.Tensor, units: int = 4, links: int = 3) 
         links: lines to each, in either direction; the heavier, the wider.
     """
     graphs, patch, (_, columns) = mixed(method, images), method.units.patch, method.units.grid
-    figure, axes = plt.subplots(1, len(images), figsize=(3 * len(images), 3.4), squeeze=False)
+    figure, axes = plt.subplots(
+        1, len(images), figsize=(3 * len(images), 3.5), squeeze=False, layout="constrained"
+    )
     for i, (ax, image) in enumerate(zip(axes[0], images, strict=True)):
         ax.imshow(plots.to_picture(image), cmap="gray")
         for t in asked(image, patch, units):
@@ -57,7 +59,7 @@ def linked(method: GLoMo, images: torch.Tensor, units: int = 4, links: int = 3) 
         ax.set(xticks=[], yticks=[])
         ax.grid(visible=False)
     lines = [plt.Line2D([], [], color=colour, lw=3) for colour in DIRECTIONS.values()]
-    figure.legend(lines, list(DIRECTIONS), loc="lower center", ncols=2, frameon=False)
+    figure.legend(lines, list(DIRECTIONS), loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
