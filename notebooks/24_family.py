@@ -91,7 +91,8 @@ print(", ".join(systems.possible(have.split(", "))))
 # Handwritten digits, ten labelled images a class, and three sets of typefaces for sources. It is nobody's home ground: the classes are
 # the same, which SAN and IWAN do not need, and no bridge lies between, without which DDTL is a supervised autoencoder. Every system gets
 # the same 300 steps and the weights that earlier tuning gave it; DDTL has its defaults. GLoMo spends half of its steps without labels, and
-# has five times the rate of the others, since its network learns too slowly with theirs; rate and start of $s$ were tried on digits. What AFA, AMCF and PP + P-SSL start from was trained on the same sources before, with steps of its own.
+# has five times the rate of the others, since its network learns too slowly with theirs; rate and start of $s$ were tried on digits. What
+# AFA, AMCF and PP + P-SSL start from was trained on the same sources before, with steps of its own.
 
 # %%
 cars, spent = (load(folder, name) for name in ("cars", "runs"))
