@@ -107,7 +107,8 @@ plt.show()
 # Photographs of ten kinds of objects, 32×32, from two collections; three pairs, twelve labels, five seeds, 150 steps, a LeNet from random
 # numbers. The second class is the same on both sides, as the paper's negatives are. *Pooling* takes the source's labels for the target's, and
 # is direct transfer in one step; *self-taught learning* takes all bridges and no source. Both thresholds were chosen among five pairs of
-# values, on validation images of two other seeds of the pair of laptops (`make sweep SWEEP=family-tuning DATA_DIR_CLASSES=...`).
+# values, on validation images of two other seeds of the pair of laptops (`make sweep SWEEP=family-tuning DATA_DIR_CLASSES=...`); the
+# others have nothing to choose.
 
 # %%
 cars, spent = (load(folder, name) for name in ("cars", "runs"))
@@ -131,14 +132,14 @@ Markdown(bar_lines(distant.distant_bars(cars, spent)))
 # %% [markdown]
 # The first bar is missed on all three pairs: DDTL is nowhere above *pooling* the source with the target, and on one pair 13 points [2, 25]
 # below it. Over target only it gains 1 to 4 points, none of them clear of zero. Of its two ideas, leaving out what costs much of the source
-# is the one that acts: at the end a sixth to a third of it takes part (`selected_source`). That is what the tuning liked, and it
-# throws away what pooling lives on. Bridges hardly act at all: with the threshold that was best on validation images 2 to 6 % take part, and as
+# is the one that acts: at the end a sixth to a third of it takes part (`selected_source`). That is what the tuning liked, and
+# we suppose that it throws away what pooling lives on. Bridges hardly act at all: with the threshold that was best on validation images 2 to 6 % take part, and as
 # many at random, or none, give the same within a point or two and a half. Taking all of them without a source is the worst row of
-# every table, for then the entropy of a classifier with twelve labels is lowered on hundreds of images of other things.
+# every table; then the entropy of a classifier with twelve labels is lowered on hundreds of images of other things.
 #
 # What would have to be otherwise? A classifier's doubt about a keyboard says little about laptops. The paper's bridges are hundreds of
 # categories, its features larger, and its gains are over methods that transfer in one step between more distant things; ours share the negative
-# class, as its do, and pooling uses just that. Thresholds that move with the rounds, which neither the paper nor we have, are an exercise.
+# class, as its do, and pooling may use just that. Other tasks, and thresholds that move with the rounds, were not tried.
 #
 # ## Exercises
 #

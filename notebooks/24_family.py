@@ -84,7 +84,7 @@ print(", ".join(systems.possible(have.split(", "))))
 # * **A labelled source of other classes, and unlabelled images between:** pool source and target; DDTL was nowhere above that, and its bridges
 #   hardly acted ({doc}`23_strangers`).
 # * **Unlabelled images or texts, of anything, and target labels:** GLoMo's graph gained 1.5 points on
-#   digits over no graph, and nothing over spending its time on the labels ({doc}`22_relations`).
+#   digits over no graph, and nothing over spending its steps on the labels ({doc}`22_relations`).
 #
 # ## One task that all can be run on
 #
@@ -109,9 +109,10 @@ plt.show()
 
 # %% [markdown]
 # JAN, AMCF, MSTL, MSTL-plus, IWAN and plain fine-tuning come out together, 94.3 to 94.8 %, each 2.4 to 3.0 points above target only and clear of
-# it. Here a discriminator or a kernel, several networks or one that was trained before are worth the same; the cheapest of them, by far,
-# is the network that was trained before. AFA is 0.6 points [0.2, 1.1] *below* plain fine-tuning. Pooling, DANN, SAN, PP + P-SSL and DDTL are
-# not to be told from target only: with a hundred labels, typefaces that are merely thrown in teach nothing about handwriting. GLoMo
+# it: a kernel, a weighted discriminator, one for each source, several networks or one that was trained before, all lead to the same place. The
+# cheapest, if its own training is not counted, is the network that was trained before. AFA is 0.6 points [0.2, 1.1] *below* plain fine-tuning. Pooling, DANN, SAN, PP + P-SSL and DDTL are
+# not to be told from target only: with a hundred labels, typefaces that are merely thrown in teach nothing about handwriting that could be
+# told, and neither does the plain discriminator. GLoMo
 # stands far below for its network of patches, which begins from random numbers and has 150 steps with labels. Seconds were taken on a busy
 # machine; read them to a factor of two.
 #

@@ -305,13 +305,16 @@ def test_make_hands_on_every_word_as_it_was_given(tmp_path):
     (tmp_path / ".ready").touch()
     words = ["DATA_DIR=it's a (folder) $x", "RUN=labels=4,8 without='left side'", "SEEDS=0,1"]
     given = [word.replace("$", "$$") for word in words]
+    # `make test JOBS=1` hands its own words to every make below it.
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     for target in ("reproduce", "runs", "sweep", "book"):
         line = ["make", "-s", "-C", str(ROOT), target, f"VENV={tmp_path}", *given]
-        said = subprocess.run(line, capture_output=True, text=True, check=True).stdout.splitlines()
+        made = subprocess.run(line, capture_output=True, text=True, check=True, env=alone)
+        said = made.stdout.splitlines()
         assert said[:2] == ["workflow/run.py", target] and sorted(said[2:]) == sorted(words)
     # A short form may come from the environment; a name that others use, too, may not.
     line = ["make", "-s", "-C", str(ROOT), "sweep", f"VENV={tmp_path}"]
-    environment = os.environ | {"SEEDS": "0,1", "CLUSTER": "other"}
+    environment = alone | {"SEEDS": "0,1", "CLUSTER": "other"}
     said = subprocess.run(line, capture_output=True, text=True, check=True, env=environment).stdout
     assert said.splitlines()[2:] == ["SEEDS=0,1"]
 
