@@ -147,7 +147,7 @@ Markdown(bar_lines(relations.relation_bars(cars, spent)))
 #
 # So the graph learns what it was asked for, as {numref}`fig-relations-reach` shows, and the task has no use for it. The network behind $H'$ is
 # a convolutional one, which has neighbours above and below anyway; the paper's relations are of words, over distances that no convolution
-# spans. Texts can be read (`python -m mstl train --data sentiment`, {doc}`../book/howto/trained-networks`) and were not compared.
+# spans. Texts can be read (`--data sentiment`, {doc}`../book/howto/trained-networks`) and were not compared.
 #
 # ## Exercises
 #
