@@ -29,7 +29,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce runs sweep book test test-long lint format bench gpu gpu-pack gpu-merge trust mutants studio notebooks links check-links lock clean
+.PHONY: help setup reproduce runs sweep book test test-long test-slurm lint format bench gpu gpu-pack gpu-merge trust mutants studio notebooks links check-links lock clean
 
 help: ## show this list
 	@echo 'make <target> [DATA=studio|carparts|carvana|folder] [DATA_DIR=folder] [PROFILE=quick|full] [JOBS=2]'
@@ -62,10 +62,13 @@ book: $(READY) ## the book from the results in the repository, without training
 	@$(PY) workflow/run.py book $(GIVEN)
 
 test: $(READY) ## every test, notebooks included, in parallel
-	@$(ONE_THREAD) $(PY) -m pytest -n $(JOBS) --dist worksteal -m "not long" --nbmake --nbmake-timeout=300 tests notebooks
+	@$(ONE_THREAD) $(PY) -m pytest -n $(JOBS) --dist worksteal -m "not long and not slurm" --nbmake --nbmake-timeout=300 tests notebooks
 
 test-long: $(READY) ## the tests that take minutes
 	@$(ONE_THREAD) $(PY) -m pytest -n $(JOBS) --dist worksteal -m long tests
+
+test-slurm: $(READY) ## the workflow through a SLURM controller on this machine (root, slurm-wlm and munge)
+	@$(ONE_THREAD) $(PY) -m pytest -m slurm tests/test_slurm.py
 
 gpu: $(READY) ## all that a GPU can tell in 8 minutes: OUT=folder [STEPS="tests full speed t4 sweep"] [SMALL=1]
 	@$(PY) workflow/gpu --out "$(OUT)" $(if $(STEPS),--steps $(STEPS)) $(if $(MINUTES),--minutes $(MINUTES)) \

@@ -21,7 +21,7 @@ sys.path.insert(0, str(HERE))
 import baseline  # noqa: E402
 
 # Those that take these options; the others are small.
-QUICK = ("counts", "dice", "growth", "levers", "limit", "mmd", "start", "step", "train")
+QUICK = ("counts", "dice", "growth", "levers", "limit", "mmd", "planning", "start", "step", "train")
 
 
 def main() -> int:

@@ -323,3 +323,18 @@ def test_the_command_line_answers_bad_input_with_one_line_and_status_2(tmp_path,
     known = ", ".join(METHODS)
     assert left.value.code == 2
     assert capsys.readouterr().err == f"mstl: method 'mslt' is unknown; choose from {known}\n"
+
+
+def test_inside_a_job_of_slurm_nothing_is_asked_of_slurm(toy, tmp_path, monkeypatch):
+    """Fabric would take the tasks of a job for processes of one run; ours are those of `devices`."""
+    for name, value in {
+        "NTASKS": "2",
+        "JOB_ID": "3",
+        "JOB_NAME": "batch",
+        "PROCID": "1",
+        "NODEID": "1",
+    }.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    one = Trainer(config(tmp_path), toy_task())
+    one.update()
+    assert (one.fabric.world_size, one.fabric.global_rank) == (1, 0)

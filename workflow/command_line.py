@@ -33,6 +33,7 @@ class Options:
     results: str = "results"  # folder of the tables of all sweeps
     jobs: int = min(8, os.cpu_count() or 1)  # tasks at the same time
     cluster: str = "default"  # where Snakemake lets them work: a folder in workflow/profiles, or any
+    bundle: int = 15  # minutes, expected, of tasks that share a job of a cluster where there are many
     timeout: int = 21600  # seconds for one cell of a notebook
     dry_run: int = 0  # 1 only says what there is to do
 

@@ -14,6 +14,7 @@ The *key* is a hash of the data's content and of the notebook's cells. With sett
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -72,8 +73,8 @@ class Task:
         """Write what the worker reads; what an earlier one wrote goes."""
         self.file(".json").parent.mkdir(parents=True, exist_ok=True)
         self.file(".json").write_text(json.dumps(asdict(self), indent=1) + "\n")
-        self.file(".done").unlink(missing_ok=True)
-        self.file(".jsonl").unlink(missing_ok=True)
+        for suffix in (".done", ".jsonl", ".log"):
+            self.file(suffix).unlink(missing_ok=True)
 
     @staticmethod
     def read(path: Path) -> Task:
@@ -81,6 +82,15 @@ class Task:
         task = json.loads(path.read_text(encoding="utf-8"))
         jobs = [j | {"config": j["config"] and TrainConfig(**j["config"])} for j in task.pop("jobs")]
         return Task(**task, jobs=tuple(Job(**job) for job in jobs))
+
+
+def entries(text: str) -> list[dict[str, Any]]:
+    """Lines of a ``.jsonl``; one that is no JSON was cut off when its writer was killed."""
+    found = []
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return found
 
 
 def tasks_of(configs: Iterable[TrainConfig], notebook: str | None = None, timeout: int = 21600) -> list[Task]:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from statistics import mean
 
-from plan import Job, Task
+from plan import Job, Task, entries
 
 EVERY = 30.0  # seconds between lines in a log
 
@@ -22,11 +22,14 @@ class Progress:
     def __init__(self, tasks: Iterable[Task], pending: Iterable[Task], workers: int, what: str) -> None:
         self.workers, self.what = max(1, workers), what
         self.failures: list[tuple[str, str, Path]] = []  # name, error and log of a job
-        self.logs = {task.file(".jsonl"): task.file(".log") for task in pending}
+        self.pending = list(pending)
+        self.logs = {task.file(".jsonl"): task.file(".log") for task in self.pending}
         self.offsets = dict.fromkeys(self.logs, 0)
         self.jobs = {job.name: job for task in tasks for job in task.jobs}
         # Neither finished nor failed; a pending task may have runs that are kept, a page is made anew.
-        self.open = {job.name for task in pending for job in task.jobs if job.notebook or not job.finished()}
+        self.open = {
+            job.name for task in self.pending for job in task.jobs if job.notebook or not job.finished()
+        }
         self.begun: dict[str, Job] = {}
         self.seconds: list[float] = []
         self.started = self.spoke = time.monotonic()
@@ -69,7 +72,7 @@ class Progress:
             text = file.read()
         whole = text[: text.rfind("\n") + 1]  # a line may be half written
         self.offsets[path] += len(whole.encode())
-        for entry in map(json.loads, whole.splitlines()):
+        for entry in entries(whole):
             name, status = entry["job"], entry["status"]
             if status == "begun":
                 self.begun[name] = self.jobs[name]

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -23,7 +24,10 @@ import yaml
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
 import book
+import cluster
 import command_line
+import ends
+import needs
 import pages
 import plan
 import sweep_file
@@ -189,16 +193,18 @@ def work(
 ) -> tuple[int, Progress]:
     """Let Snakemake do what is not finished, and say how far it is; returns the exit status and that."""
     pending = [task for task in tasks if not task.finished()]
+    config = Path(options.cluster, "config.yaml")
+    profile = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
+    jobs, asking = jobs_of(options, pending, profile, folder, threads) if pending else ({}, [])
     for task in pending:
         task.write()
-    profile = yaml.safe_load(Path(options.cluster, "config.yaml").read_text(encoding="utf-8"))
     progress = Progress(tasks, pending, profile.get("jobs", options.jobs), what)
     if not pending:
         return report(progress, 0, folder), progress
     settings, log = folder / "settings.json", folder / "snakemake.log"
-    settings.write_text(json.dumps({"tasks": [task.stem for task in pending], "threads": threads}) + "\n")
+    settings.write_text(json.dumps({"jobs": jobs}) + "\n")
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--nolock"]
-    command += ["--workflow-profile", options.cluster, "--scheduler", "greedy"]
+    command += ["--workflow-profile", options.cluster, "--scheduler", "greedy", *asking]
     # On a cluster the profile's number of jobs counts, not the cores of this machine.
     command += [] if "executor" in profile else ["--cores", str(options.jobs)]
     with log.open("w", encoding="utf-8") as file:
@@ -218,6 +224,29 @@ def work(
     finally:
         progress.update(last=True)
     return report(progress, process.returncode, folder), progress
+
+
+def jobs_of(
+    options: Options, pending: list[Task], profile: dict, folder: Path, threads: int
+) -> tuple[dict[str, dict], list[str]]:
+    """What a job of Snakemake does and is to be granted, by its last task; and options that follow from it.
+
+    Raises:
+        InputError: the cluster cannot grant it.
+    """
+    measured = needs.Measured(folder.parent, Path(options.results)) if "executor" in profile else None
+    need = {task.stem: measured.need(task, threads) if measured else needs.here(threads) for task in pending}
+    asking: list[str] = []
+    if profile.get("executor") == "slurm":
+        need = cluster.check(profile, need, str(Path(options.cluster, "config.yaml")))
+        cluster.cancel_those_of(folder / "snakemake.log")
+        asking = ["--slurm-logdir", str((folder / "slurm").resolve())]
+        asking += [] if "slurm-status-command" in profile else cluster.status_command()
+    most = profile.get("jobs", len(pending))
+    return {
+        bundle[-1].stem: {"tasks": [task.stem for task in bundle], **asdict(granted)}
+        for bundle, granted in needs.bundles(pending, need, options.bundle, most)
+    }, asking
 
 
 def stop(process: subprocess.Popen) -> None:
@@ -250,10 +279,14 @@ def report(progress: Progress, status: int, folder: Path) -> int:
     print(f"{progress.done - len(failures)} of {len(progress.jobs)} {progress.what} are finished.")
     for name, error, where in failures:
         print(f"  {name}: FAILED: {error}\n    log: {where}")
-    if failures:
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() and status else ""
+    ended = ends.read(text)
+    for line in ends.lines(ended, progress):
+        print(line)
+    if failures or ended:
         print("The same command tries these again and keeps the others.")
     elif status or progress.open:
-        tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
+        tail = text.splitlines()[-5:]
         print(f"Snakemake ended with status {status} (log: {log}):", *tail, sep="\n  ", file=sys.stderr)
     return 1 if failures or status or progress.open else 0
 

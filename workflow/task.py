@@ -1,8 +1,10 @@
-"""Do the jobs of one task one after another in one process: `workflow/Snakefile` starts it.
+"""Do the jobs of a task, or of several, one after another in one process: `workflow/Snakefile` starts it.
 
     python workflow/task.py runs-grid/.tasks/studio/parts/labels-4/seed-0.json
 
-A job that fails is written down and the next begins. Exit status 1 if one failed, 130 if interrupted, else 0.
+A job that fails is written down and the next begins. Started again by the same command, as where a cluster
+killed it, it goes on from the last checkpoint and does not try again what failed by itself.
+Exit status 1 if a job failed, 130 if interrupted, else 0.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import shutil
 import sys
 import time
@@ -23,18 +26,29 @@ from mstl.system.errors import InputError
 from mstl.system.files import replacing
 from mstl.system.interrupt import obey_signals
 from mstl.system.locks import only_one
-from plan import Job, Task
+from plan import Job, Task, entries
 
 
 def work(task: Task) -> int:
     """Do every job of the task; returns how many failed."""
     data: dict[str, Any] = {}  # read once; the other tasks go on, whatever is wrong with this one's
-    with task.file(".jsonl").open("w", encoding="utf-8", buffering=1) as record:
-        failed = sum(not _do(job, task, data, record) for job in task.jobs)
+    before = _failed_before(task)
+    with task.file(".jsonl").open("a", encoding="utf-8", buffering=1) as record:
+        failed = len(before)
+        failed += sum(not _do(job, task, data, record) for job in task.jobs if job.name not in before)
     if not failed:
         with replacing(task.file(".done")) as temporary:
             temporary.write_text(task.key + "\n")
     return failed
+
+
+def _failed_before(task: Task) -> set[str]:
+    """Jobs that failed by themselves when the same command had this task done before."""
+    try:
+        text = task.file(".jsonl").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return set()
+    return {entry["job"] for entry in entries(text) if entry["status"] == "failed"}
 
 
 def _do(job: Job, task: Task, data: dict[str, Any], record) -> bool:
@@ -97,12 +111,25 @@ def main() -> int:
     obey_signals()
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     logging.getLogger("papermill").setLevel(logging.INFO)
+    paths, failed = [Path(word) for word in sys.argv[1:]], 0
     try:
-        with only_one(Path(sys.argv[1]).with_suffix(".lock")):
-            return 1 if work(Task.read(Path(sys.argv[1]))) else 0
+        for path in paths:
+            if len(paths) > 1:
+                _speak_into(path.with_suffix(".log"))
+            with only_one(path.with_suffix(".lock")):
+                failed += work(Task.read(path))
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", flush=True)
         return 130
+    return 1 if failed else 0
+
+
+def _speak_into(path: Path) -> None:
+    """Let what this process prints, and what its children print, follow in a file."""
+    with path.open("a", encoding="utf-8") as file:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(file.fileno(), stream.fileno())
 
 
 if __name__ == "__main__":

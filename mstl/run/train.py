@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -191,7 +192,9 @@ class Trainer:
         accelerator = find_device(config.device)
         devices = [self.team.rank] if self.team.world > 1 and accelerator == "cuda" else 1
         self.precision = choose(config, task.test.is_vectors)
-        self.fabric = Fabric(accelerator=accelerator, devices=devices, precision=self.precision.precision)
+        # A team is started by `distributed`, never by SLURM, which Fabric would otherwise ask for ranks.
+        alone, precision = LightningEnvironment(), self.precision.precision
+        self.fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision, plugins=alone)
         torch.manual_seed(config.seed)
         kind = methods.find(config.method)
         self.task = task.with_all_labels() if kind.all_labels else task
