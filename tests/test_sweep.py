@@ -229,6 +229,9 @@ def test_a_failing_run_is_written_down_and_the_next_ones_go_on(todo, capsys):
     kept = [Path(job.target) for job in todo.jobs[::2]]
     before = [path.stat().st_mtime_ns for path in kept]
     blocked.unlink()
+    assert task.work(todo) == 1, "the same command, as a cluster starts it again, tries no failure twice"
+    assert [job.finished() for job in todo.jobs] == [True, False, True]
+    todo.write()  # by another command
     assert Progress([todo], [todo], 1, "runs").done == 2  # what is kept is not still to be done
     assert task.work(todo) == 0
     assert [path.stat().st_mtime_ns for path in kept] == before

@@ -99,10 +99,11 @@ class Queue:
         host = socket.gethostname().partition(".")[0]
         has = {"cores": self.cores, "memory": self.memory, "gpus": self.gpus}
         text = CONFIG.format(host=host, folder=self.folder, ports=_free_ports(2), **has)
-        (self.folder / "gres.conf").write_text(f"Name=gpu Count={self.gpus}\n" if self.gpus else "")
+        (self.folder / "gres.conf").write_text("Name=gpu File=/dev/null\n" * self.gpus)
         (self.folder / "slurm.conf").write_text(text)
-        USUAL.unlink(missing_ok=True)
-        USUAL.symlink_to(self.folder / "slurm.conf")
+        for name in (USUAL.name, "gres.conf"):
+            USUAL.with_name(name).unlink(missing_ok=True)
+            USUAL.with_name(name).symlink_to(self.folder / name)
         names = {
             "key-file": "key",
             "socket": "socket",
@@ -145,7 +146,8 @@ class Queue:
         for name in ("slurmd.pid", "slurmctld.pid", "munge/pid"):
             _end(self.folder / name)
         if USUAL.is_symlink() and USUAL.resolve() == self.folder / "slurm.conf":
-            USUAL.unlink()
+            for name in (USUAL.name, "gres.conf"):
+                USUAL.with_name(name).unlink(missing_ok=True)
 
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds

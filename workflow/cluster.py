@@ -103,7 +103,7 @@ def _granted(need: Need, partition: Partition, stem: str, fixed: dict[str, Any],
 
 
 def cancel_those_of(log: Path) -> None:
-    """Take out of the queue what a command that was killed has left there, whose Snakemake wrote ``log``."""
+    """Take out of the queue what a command that has ended has left there, whose Snakemake wrote ``log``."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     names = re.findall(r"^SLURM run ID: (\S+)$", text, re.MULTILINE)
     for name in names:

@@ -219,6 +219,8 @@ def work(
             time.sleep(POLL)
             progress.update()
     except KeyboardInterrupt:
+        if profile.get("executor") == "slurm":  # Snakemake would wait for what is at work
+            cluster.cancel_those_of(log)
         stop(process)
         raise
     finally:
