@@ -30,7 +30,7 @@ METHODS = [
     "mstl_plus",
     "mfsan",
     "m3sda",
-    "mdan",
+    "mdan_soft",
     "dctn",
     "oracle",
 ]

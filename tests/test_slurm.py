@@ -42,8 +42,10 @@ def queue(tmp_path_factory) -> Iterator[slurm.Queue]:
         pytest.skip(reason)
     one = slurm.Queue(tmp_path_factory.mktemp("slurm"), cores=2, memory=9000, gpus=1)
     one.start()
-    yield one
-    one.stop()
+    try:
+        yield one
+    finally:
+        one.stop()
 
 
 class Sweep:
@@ -165,7 +167,7 @@ def test_twenty_runs_under_everything_a_cluster_does_are_those_of_a_laptop(queue
 
 
 def test_a_run_that_is_cut_off_by_its_time_limit_goes_on_to_the_numbers_of_one_that_is_not(tmp_path):
-    blocks = [TWENTY[0] | {"methods": ["target_only"], "steps": 4000}]
+    blocks = [TWENTY[0] | {"methods": ["target_only"], "steps": 2500}]
     limited = {"default-resources": {"slurm_partition": "short"}, "retries": 12}
     there = Sweep(tmp_path / "cluster", blocks, [0], **limited)
     status, said = there.run()

@@ -112,9 +112,13 @@ class Queue:
             "seed-file": "seed",
         }
         _run("munged", "--force", *(f"--{option}={key.with_name(name)}" for option, name in names.items()))
-        self.start_controller()
-        self.start_node()
-        self._wait(seconds)
+        try:
+            self.start_controller()
+            self.start_node()
+            self._wait(seconds)
+        except QueueError:
+            self.stop()
+            raise
 
     def start_controller(self) -> None:
         """Start the controller, which goes on from its state."""
@@ -193,12 +197,12 @@ def _end(pid_file: Path, seconds: float = 15) -> None:
     """Stop the process that a file names, and wait until it is gone."""
     with suppress(OSError, ValueError):
         pid = int(pid_file.read_text())
-        until = time.monotonic() + seconds
         os.kill(pid, signal.SIGTERM)
-        while Path(f"/proc/{pid}").exists():
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            os.kill(pid, 0)  # raises once it is gone
             time.sleep(0.05)
-            if time.monotonic() > until:
-                os.kill(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
     pid_file.unlink(missing_ok=True)
 
 

@@ -57,6 +57,8 @@ def main() -> int:
         wanted = options.axes if target == "sweep" else {}
         note_left_out(sweeps)
         sweep_file.check_selection(sweeps, wanted)
+        for sweep in sweeps:
+            sweep_file.check_names(sweep)
         groups = [(own, tasks_of(options, own, wanted)) for own in by_folder(sweeps)]
         tasks = [task for _, own in groups for task in own]
         if options.dry_run or not tasks:

@@ -170,6 +170,17 @@ def _called(config: TrainConfig, name: str) -> set[str]:
     return {str(getattr(config, name))} | ({config.variant} if name == "method" else set())
 
 
+def check_names(sweep: Sweep) -> None:
+    """Look up every method; a dry run says, too, what nobody is called.
+
+    Raises:
+        InputError: an unknown method; the message names file and block.
+    """
+    for c, place in sweep.entries:
+        with _at(place):
+            methods.find(c.method)
+
+
 def check(sweep: Sweep, asked: Container[Path] | None = None) -> None:
     """Build every method once and read every task once, so that what cannot run is said before the first run.
 
@@ -182,9 +193,6 @@ def check(sweep: Sweep, asked: Container[Path] | None = None) -> None:
             a method that needs labels where there are none; the message names file and block.
     """
     entries = [(c, place) for c, place in sweep.entries if asked is None or c.folder in asked]
-    for c, place in entries:
-        with _at(place):
-            methods.find(c.method)
     tasks, built = {}, set()
     # Of each setting the most labels of the first seed stand for all.
     for c, place in sorted(entries, key=lambda entry: (-entry[0].labels, entry[0].seed)):
