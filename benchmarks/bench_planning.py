@@ -71,6 +71,8 @@ def planned(folder: Path, tasks: int) -> dict[str, float]:
         config.folder.mkdir(parents=True)
         manifest = {"settings": config.settings(), "source_fingerprint": plan.code(config.method)}
         (config.folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
+    said = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert f"{len(METHODS) * tasks} finished" in said, said
     return {
         "planning, nothing finished": nothing,
         "planning, all finished": seconds(line),
@@ -96,7 +98,7 @@ def snakemake(folder: Path, jobs: int, *options: str) -> list[str]:
     rule = (ROOT / "workflow/Snakefile").read_text()
     start = rule.index("    shell:")
     (folder / "Snakefile").write_text(rule[:start] + '    shell:\n        "touch {output:q}"\n')
-    job = {"threads": 1, "mem_mb": 100, "minutes": 5, "gpus": 0, "most_mem_mb": None, "most_minutes": None}
+    job = {"threads": 1, "mem_mb": 500, "minutes": 5, "gpus": 0, "most_mem_mb": None, "most_minutes": None}
     stems = [str(folder / f"task-{number}") for number in range(jobs)]
     for stem in stems:
         Path(f"{stem}.json").touch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -14,10 +15,12 @@ import psutil
 import pytest
 import yaml
 
+import cluster
 import ends
 import needs
+import run
+from command_line import Options
 from mstl.run.config import TrainConfig
-from mstl.run.names import Variant  # noqa: F401  the package before the workflow's modules
 from needs import Measured, Need
 from plan import Job, Task
 
@@ -93,6 +96,42 @@ def test_bundles_keep_order_and_length_and_leave_a_short_queue_alone():
     assert [len(bundle) for bundle, _ in long] == [1] * 7, "what is longer than a bundle stands alone"
 
 
+@pytest.mark.parametrize(
+    ("limit", "minutes"),
+    [("30:00", 30), ("2-00:00:00", 2880), ("1:30:30", 90.5), ("infinite", math.inf), ("n/a", math.inf)],
+)
+def test_limits_of_time_as_sinfo_writes_them(limit, minutes):
+    assert cluster._minutes(limit) == minutes
+
+
+def test_both_forms_of_a_profile_say_the_same(tmp_path):
+    lists = {
+        "jobs": "unlimited",
+        "default-resources": ["slurm_partition=gpu,cpu"],
+        "set-resources": ["task:mem_mb=9"],
+    }
+    maps = {
+        "jobs": 5,
+        "default-resources": {"slurm_partition": "gpu,cpu"},
+        "set-resources": {"task": {"mem_mb": 9}},
+    }
+    read = []
+    for name, profile in (("lists", lists | {"jobs": "unlimited"}), ("maps", maps | {"jobs": 5})):
+        (tmp_path / name).write_text(yaml.safe_dump(profile))
+        read.append(cluster.read(tmp_path / name))
+    assert [p["set-resources"] for p in read] == [{"mem_mb": 9}] * 2
+    assert [p["default-resources"] for p in read] == [{"slurm_partition": "gpu,cpu"}] * 2
+    assert [p["jobs"] for p in read] == [cluster.UNLIMITED, 5]
+    assert cluster._names("'gpu', cpu") == ["gpu", "cpu"]
+
+
+def test_a_local_profile_with_a_number_of_jobs_bundles_nothing(tmp_path):
+    (profile := tmp_path / "config.yaml").write_text("jobs: 2\n")
+    tasks = [Task(f"t{i}", "key", ()) for i in range(5)]
+    jobs, asking = run.jobs_of(Options(), tasks, cluster.read(profile), tmp_path, 1)
+    assert list(jobs) == [t.stem for t in tasks] and not asking
+
+
 def test_the_reason_is_read_from_what_snakemake_wrote():
     block = (
         "Error in rule task:\n    message: {}\n    jobid: 1\n    input: r/a.json, r/b.json\n"
@@ -148,8 +187,6 @@ def test_a_worker_that_is_killed_is_named_with_what_it_was_at(tmp_path):
             process.send_signal(signal.SIGKILL)
     said = make.communicate(timeout=300)[0]
     assert make.returncode == 1
-    assert (
-        "target_only+steps=3000/labels-4/seed-0 and 1 more: NOT FINISHED: its process was killed by SIGKILL"
-        in said
-    )
+    assert "target_only+steps=3000/labels-4/seed-0 and 1 more: NOT FINISHED" in said
+    assert "its process was killed by signal 9 (Killed)" in said
     assert "tries these again" in said

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -152,16 +151,13 @@ def test_twenty_runs_under_everything_a_cluster_does_are_those_of_a_laptop(queue
     until(lambda: "down" in subprocess.check_output(["sinfo", "--noheader", "--format=%T"], text=True))
     queue.start_node()
 
-    if process.poll() is None:
-        until(lambda: process.poll() is not None or bool(running(there)))
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
-        lock = next(there.folder.glob("runs*/.tasks/lock"))
-        with contextlib.suppress(ProcessLookupError, ValueError):
-            os.killpg(int(lock.read_text()), signal.SIGKILL)
-        process.wait()
+    until(lambda: bool(running(there)))
+    os.kill(process.pid, signal.SIGKILL)
+    os.killpg(int(next(there.folder.glob("runs*/.tasks/lock")).read_text()), signal.SIGKILL)
+    process.wait()
     status, said = there.run()
     assert status == 0, said
+    assert "taken out of the queue" in said
     assert "20 of 20 runs are finished" in said
     equal(there, laptop)
 
@@ -202,6 +198,7 @@ def test_a_run_that_fails_by_itself_is_named_once_and_keeps_no_other_from_its_tu
     assert "1 of 2 runs are finished" in said
     assert said.count("target_only/labels-4/seed-0: FAILED") == 2, "when it happens, and at the end"
     assert [r["status"] for r in there.records if "target_only" in r["job"]] == ["begun", "failed"]
+    assert len(there.submitted) == 1, "what fails by itself is not worth another job"
     wrong.unlink()
     assert there.run()[0] == 0
     assert [r["status"] for r in there.records if r["job"].startswith("studio/parts/mstl")][-1] == "kept"
@@ -237,7 +234,8 @@ def test_several_processes_for_one_run(tmp_path):
     assert status == 0, said
     manifest = json.loads(next(there.folder.glob("runs*/**/manifest.json")).read_text())
     assert manifest["devices"] == 2
-    assert json.loads(next(there.folder.glob("runs*/.tasks/settings.json")).read_text())["jobs"]
+    (job,) = json.loads(next(there.folder.glob("runs*/.tasks/settings.json")).read_text())["jobs"].values()
+    assert job["threads"] == 2
 
 
 def test_a_gpu_is_asked_for_where_a_run_wants_one_and_only_the_node_must_have_it(tmp_path):
@@ -251,6 +249,9 @@ def test_a_gpu_is_asked_for_where_a_run_wants_one_and_only_the_node_must_have_it
     status, said = there.end(process)
     assert status == 1
     assert "FAILED: device=cuda, but torch finds no usable GPU here" in said
+
+
+EMPTY = {"default-resources": {}, "set-resources": {}}
 
 
 def need(**changes) -> dict[str, needs.Need]:
@@ -268,21 +269,25 @@ def need(**changes) -> dict[str, needs.Need]:
         (
             {"default-resources": {"slurm_partition": "short"}},
             {"seconds": 300.0},
-            "needs 5 minutes.* gets 1;",
+            "needs 5 minutes.* gets 1 minutes at most",
         ),
-        ({}, {"mem_mb": 50000}, "needs 50000 MiB of memory, and a job of partition main gets 9000"),
+        (
+            {},
+            {"mem_mb": 50000},
+            "needs 50000 MiB of memory, and a job of partition main gets 9000 MiB of memory at most",
+        ),
         ({}, {"gpus": 2}, "needs 2 GPUs"),
         ({}, {"threads": 3}, "needs 3 cores"),
-        ({"set-resources": {"task": {"mem_mb": 20000}}}, {}, "needs 20000 MiB"),
+        ({"set-resources": {"mem_mb": 20000}}, {}, "needs 20000 MiB"),
     ],
 )
 def test_what_no_node_grants_is_refused_where_slurm_would_let_it_wait_for_ever(profile, asked, message):
     with pytest.raises(InputError, match=message):
-        cluster.check(profile, need(**asked), "config.yaml")
+        cluster.check(EMPTY | profile, need(**asked), "config.yaml")
 
 
 def test_more_than_is_expected_is_cut_to_what_there_is():
-    short = {"default-resources": {"slurm_partition": "short"}}
+    short = EMPTY | {"default-resources": {"slurm_partition": "short"}}
     granted = cluster.check(short, need(), "config.yaml")["some/task"]
     assert (granted.minutes, granted.most_minutes, granted.most_mem_mb) == (1, 1, 9000)
     unknown = cluster.check(short, need(seconds=900.0, known=False), "config.yaml")["some/task"]

@@ -225,6 +225,7 @@ def test_a_failing_run_is_written_down_and_the_next_ones_go_on(todo, capsys):
     assert name == "studio/parts/dann+steps=5/labels-4/seed-0" and log == todo.file(".log")
     assert progress.done == len(progress.jobs) == 3
     assert not todo.finished()
+    assert todo.file(".done").read_text() == "failed\n", "another attempt would change nothing"
 
     kept = [Path(job.target) for job in todo.jobs[::2]]
     before = [path.stat().st_mtime_ns for path in kept]
@@ -346,3 +347,22 @@ def test_an_interrupted_sweep_goes_on_and_lists_what_failed(tmp_path):
     own = cars[cars["method"] == second.variant].set_index("car")["dice"]
     means = images[images["split"] == "test"].groupby("car")["dice"].mean()
     assert own.sub(means).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("killed", ["ProcessExitedException", "KernelDied"])
+def test_what_was_killed_is_tried_again_by_the_same_command(todo, monkeypatch, killed):
+    """A process of a run in several, or a notebook's kernel: more memory may help."""
+    train, kind = task._train, type(killed, (Exception,), {})
+    seen = []
+
+    def dies_once(config, data):
+        seen.append(config.method)
+        if config.method == "dann" and seen.count("dann") == 1:
+            raise kind("exited with -9")
+        train(config, data)
+
+    monkeypatch.setattr(task, "_train", dies_once)
+    assert task.work(todo) == 1
+    assert not todo.file(".done").exists()
+    assert task.work(todo) == 0
+    assert todo.finished()

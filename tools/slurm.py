@@ -167,8 +167,9 @@ def missing() -> str:
     """Why no queue can be started here; empty if one can."""
     if os.geteuid() != 0:
         return "SLURM's daemons need root: run this as root, in a container for instance"
-    if USUAL.exists() and not USUAL.is_symlink():
-        return f"this machine has a SLURM of its own ({USUAL}): use that"
+    for path in (USUAL, USUAL.with_name("gres.conf")):
+        if path.exists() and not (path.is_symlink() and (path.resolve().parent / "munge/key").exists()):
+            return f"this machine has a SLURM of its own ({path}): use that"
     absent = [name for name in PROGRAMS if not _path(name)]
     return f"{', '.join(absent)} not found: apt install slurm-wlm munge" if absent else ""
 

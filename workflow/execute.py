@@ -26,6 +26,10 @@ from mstl.system.errors import InputError
 from mstl.system.locks import only_one
 
 
+class KernelDied(InputError):
+    """Not the notebook's fault: another attempt, with more memory, may end well."""
+
+
 def execute(source: Path, target: Path, parameters: dict[str, Any], timeout: int = 21600) -> None:
     """Execute ``source`` (``.py`` or ``.ipynb``) with ``parameters`` and leave the result at ``target``.
 
@@ -55,7 +59,8 @@ def execute(source: Path, target: Path, parameters: dict[str, Any], timeout: int
             reason = _reason(error, partial, source.name, timeout)
             if partial.exists():
                 partial.replace(failed)
-            raise InputError(f"{reason} (see {failed})") from None
+            kind = KernelDied if isinstance(error, DeadKernelError) else InputError
+            raise kind(f"{reason} (see {failed})") from None
         _tidy(partial, source.name, target.name)
         failed.unlink(missing_ok=True)
         partial.replace(target)

@@ -125,7 +125,7 @@ def _of_tables(tables: Path) -> Iterator[tuple[tuple[str, str, str, str], float,
     for path in tables.glob("*/*/runs.csv"):
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
-                with suppress(ValueError, LookupError, ZeroDivisionError):
+                with suppress(ValueError, LookupError, ZeroDivisionError, AttributeError, TypeError):
                     method, gpu = row["method"].partition("+")[0], not row["device"].startswith("CPU")
                     seconds = float(row["seconds"]) / float(row["steps"])
                     yield (

@@ -20,8 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-import yaml
-
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tools"))
 import book
 import cluster
@@ -195,8 +193,8 @@ def work(
 ) -> tuple[int, Progress]:
     """Let Snakemake do what is not finished, and say how far it is; returns the exit status and that."""
     pending = [task for task in tasks if not task.finished()]
-    config = Path(options.cluster, "config.yaml")
-    profile = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
+    profile = cluster.read(Path(options.cluster, "config.yaml"))
+    cluster.cancel_those_of(folder / "snakemake.log")
     jobs, asking = jobs_of(options, pending, profile, folder, threads) if pending else ({}, [])
     for task in pending:
         task.write()
@@ -221,9 +219,11 @@ def work(
             time.sleep(POLL)
             progress.update()
     except KeyboardInterrupt:
-        if profile.get("executor") == "slurm":  # Snakemake would wait for what is at work
-            cluster.cancel_those_of(log)
-        stop(process)
+        try:
+            cluster.cancel_those_of(log)  # Snakemake would wait for what is at work
+        finally:
+            stop(process)
+        cluster.cancel_those_of(log)  # what was being submitted meanwhile
         raise
     finally:
         progress.update(last=True)
@@ -239,17 +239,20 @@ def jobs_of(
         InputError: the cluster cannot grant it.
     """
     measured = needs.Measured(folder.parent, Path(options.results)) if "executor" in profile else None
+    threads = 1 if measured else threads  # how many cores are here says nothing of a node
     need = {task.stem: measured.need(task, threads) if measured else needs.here(threads) for task in pending}
     asking: list[str] = []
     if profile.get("executor") == "slurm":
         need = cluster.check(profile, need, str(Path(options.cluster, "config.yaml")))
-        cluster.cancel_those_of(folder / "snakemake.log")
         asking = ["--slurm-logdir", str((folder / "slurm").resolve())]
         asking += [] if "slurm-status-command" in profile else cluster.status_command()
-    most = profile.get("jobs", len(pending))
+    most = profile.get("jobs", len(pending)) if measured else len(pending)
+    fixed = profile["set-resources"].get("runtime")
+    limits = [n.most_minutes for n in need.values() if n.most_minutes] + [fixed] * isinstance(fixed, int)
+    minutes = min([options.bundle, *limits])
     return {
         bundle[-1].stem: {"tasks": [task.stem for task in bundle], **asdict(granted)}
-        for bundle, granted in needs.bundles(pending, need, options.bundle, most)
+        for bundle, granted in needs.bundles(pending, need, minutes, most)
     }, asking
 
 

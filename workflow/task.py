@@ -4,7 +4,7 @@
 
 A job that fails is written down and the next begins. Started again by the same command, as where a cluster
 killed it, it goes on from the last checkpoint and does not try again what failed by itself.
-Exit status 1 if a job failed, 130 if interrupted, else 0.
+Exit status 1 if another attempt may end otherwise, 130 if interrupted, else 0.
 """
 
 from __future__ import annotations
@@ -28,17 +28,24 @@ from mstl.system.interrupt import obey_signals
 from mstl.system.locks import only_one
 from plan import Job, Task, entries
 
+# A process of a run in several, and the kernel of a notebook: most often for want of memory.
+KILLED = ("ProcessExitedException", "KernelDied")
+
 
 def work(task: Task) -> int:
-    """Do every job of the task; returns how many failed."""
+    """Do every job of the task; returns how many failed.
+
+    ``.done`` says what the task was done with, or that some failed by themselves: another attempt of the same
+    command would change nothing. It is missing where a child process was killed.
+    """
     data: dict[str, Any] = {}  # read once; the other tasks go on, whatever is wrong with this one's
     before = _failed_before(task)
     with task.file(".jsonl").open("a", encoding="utf-8", buffering=1) as record:
         failed = len(before)
         failed += sum(not _do(job, task, data, record) for job in task.jobs if job.name not in before)
-    if not failed:
+    if failed == len(_failed_before(task)):
         with replacing(task.file(".done")) as temporary:
-            temporary.write_text(task.key + "\n")
+            temporary.write_text(("failed" if failed else task.key) + "\n")
     return failed
 
 
@@ -48,7 +55,7 @@ def _failed_before(task: Task) -> set[str]:
         text = task.file(".jsonl").read_text(encoding="utf-8")
     except FileNotFoundError:
         return set()
-    return {entry["job"] for entry in entries(text) if entry["status"] == "failed"}
+    return {e["job"] for e in entries(text) if e["status"] == "failed" and not e.get("killed")}
 
 
 def _do(job: Job, task: Task, data: dict[str, Any], record) -> bool:
@@ -70,6 +77,8 @@ def _do(job: Job, task: Task, data: dict[str, Any], record) -> bool:
     except Exception as error:
         traceback.print_exception(error)
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+        if type(error).__name__ in KILLED:
+            entry["killed"] = True
         entry |= {"status": "failed", "error": kind + (str(error).strip() or "no message").splitlines()[0]}
         print(f"FAILED {job.name}: {entry['error']}", flush=True)
     record.write(json.dumps(entry | {"seconds": round(time.monotonic() - start, 2)}) + "\n")
@@ -111,17 +120,17 @@ def main() -> int:
     obey_signals()
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     logging.getLogger("papermill").setLevel(logging.INFO)
-    paths, failed = [Path(word) for word in sys.argv[1:]], 0
+    paths = [Path(word) for word in sys.argv[1:]]
     try:
         for path in paths:
             if len(paths) > 1:
                 _speak_into(path.with_suffix(".log"))
             with only_one(path.with_suffix(".lock")):
-                failed += work(Task.read(path))
+                work(Task.read(path))
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", flush=True)
         return 130
-    return 1 if failed else 0
+    return 0 if all(path.with_suffix(".done").exists() for path in paths) else 1
 
 
 def _speak_into(path: Path) -> None:

@@ -201,6 +201,7 @@ def launch(work: Callable[..., None], config: Any, *arguments: Any) -> None:
             torch.multiprocessing.ProcessRaisedException,
             torch.multiprocessing.ProcessExitedException,
         ) as error:
+            told = told or signalled()  # a queue's signal reaches every process by itself
             _raise_reported(Path(folder), told)
             if told:
                 raise Interrupted(told, RESUMES) from error
