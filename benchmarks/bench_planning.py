@@ -44,7 +44,8 @@ def main() -> None:
     given = parser.parse_args()
     table = Table("queue" if given.submit else "planning")
     if given.submit:
-        with tempfile.TemporaryDirectory(dir=ROOT) as folder:  # which jobs can see
+        (ROOT / "_build").mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=ROOT / "_build") as folder:  # which jobs can see
             for how, value in submitted(Path(folder), given.submit).items():
                 table.add(how, [value / given.submit], "s a job", at=given.submit, better="lower")
     else:

@@ -124,6 +124,8 @@ def test_make(command, place, monkeypatch, capsys):
     data = [word for word in handed if word.startswith(("DATA_DIR", "WEIGHTS_DIR")) and "=" in word]
     handed = [f"{w.partition('=')[0]}={place / w.partition('=')[2]}" if w in data else w for w in handed]
     monkeypatch.setattr(sys, "argv", [*handed, "DRY_RUN=1"])
+    for name in OWN:
+        monkeypatch.setitem(methods.METHODS, name, methods.METHODS["dann"])
     asked: list[TrainConfig] = []
     tasks_of = workflow.tasks_of
 

@@ -305,8 +305,10 @@ def test_make_hands_on_every_word_as_it_was_given(tmp_path):
     (tmp_path / ".ready").touch()
     words = ["DATA_DIR=it's a (folder) $x", "RUN=labels=4,8 without='left side'", "SEEDS=0,1"]
     given = [word.replace("$", "$$") for word in words]
-    # `make test JOBS=1` hands its own words to every make below it.
-    alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    # `make test JOBS=1` hands its own words to every make below it, twice: in MAKEFLAGS, and by their names.
+    alone = {
+        name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "JOBS"
+    }
     for target in ("reproduce", "runs", "sweep", "book"):
         line = ["make", "-s", "-C", str(ROOT), target, f"VENV={tmp_path}", *given]
         made = subprocess.run(line, capture_output=True, text=True, check=True, env=alone)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mstl.run.config import TrainConfig
+from mstl.run.names import Variant
+from mstl.system.errors import InputError
 from plan import Task
 
 UNKNOWN = 600.0, 2.0  # seconds and GiB of a run of which nothing is known
@@ -125,11 +127,10 @@ def _of_tables(tables: Path) -> Iterator[tuple[tuple[str, str, str, str], float,
     for path in tables.glob("*/*/runs.csv"):
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
-                with suppress(ValueError, LookupError, ZeroDivisionError, AttributeError, TypeError):
-                    method, gpu = row["method"].partition("+")[0], not row["device"].startswith("CPU")
+                with suppress(
+                    ValueError, LookupError, ZeroDivisionError, AttributeError, TypeError, InputError
+                ):
+                    method, gpu = Variant.parse(row["method"]).method, not row["device"].startswith("CPU")
                     seconds = float(row["seconds"]) / float(row["steps"])
-                    yield (
-                        (str(gpu), row["profile"], row["data"], method),
-                        seconds,
-                        float(row["peak_memory_gib"]),
-                    )
+                    kind = (str(gpu), row["profile"], row["data"], method)
+                    yield kind, seconds, float(row["peak_memory_gib"])
