@@ -169,7 +169,7 @@ cars, spent = load(folder, "cars"), load(folder, "runs")
 about = [text.describe(comparison.load(folder, name, "runs")) for name in results.available(folder)]
 Markdown("\n\n".join(about))
 
-# %% mystnb={"figure": {"name": "fig-keeping-labels", "caption": "Accuracy minus that of plain fine-tuning (L2), in points, against the number of labelled images; paired, 95 % bootstrap intervals over seeds and images. From `make sweep SWEEP=starting`."}, "image": {"alt": "Three panels, one for each data set; lines of methods lie around zero with wide intervals."}}
+# %% mystnb={"figure": {"name": "fig-keeping-labels", "caption": "Accuracy minus that of plain fine-tuning (L2), in points, against the number of labelled images; paired, 95 % bootstrap intervals over seeds and images. From `make sweep SWEEP=starting`."}, "image": {"alt": "Three panels, one for each data set. Lines of methods lie around zero; on body styles with 120 labels those that hold maps lie at minus five to minus six."}}
 labelled = {name: title for name, title in bars.names(cars).items() if title not in ("scratch", "L2")}
 figures.by_labels(bars.over(cars), labelled)
 plt.show()
