@@ -132,6 +132,12 @@ def test_a_local_profile_with_a_number_of_jobs_bundles_nothing(tmp_path):
     assert list(jobs) == [t.stem for t in tasks] and not asking
 
 
+def test_a_machine_without_a_queue_goes_on_with_what_a_cluster_began(tmp_path, monkeypatch):
+    (tmp_path / "snakemake.log").write_text("SLURM run ID: 0815\n")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    cluster.cancel_those_of(tmp_path / "snakemake.log")
+
+
 def test_the_reason_is_read_from_what_snakemake_wrote():
     block = (
         "Error in rule task:\n    message: {}\n    jobid: 1\n    input: r/a.json, r/b.json\n"

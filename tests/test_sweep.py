@@ -362,7 +362,12 @@ def test_what_was_killed_is_tried_again_by_the_same_command(todo, monkeypatch, k
         train(config, data)
 
     monkeypatch.setattr(task, "_train", dies_once)
+    progress = Progress([todo], [todo], 1, "runs")
     assert task.work(todo) == 1
     assert not todo.file(".done").exists()
+    progress.update()
+    assert len(progress.failures) == 1
     assert task.work(todo) == 0
     assert todo.finished()
+    progress.update(last=True)
+    assert not progress.failures and not progress.open, "what is finished after all is in the tables"

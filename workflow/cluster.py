@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import math
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -138,13 +139,12 @@ def _granted(need: Need, chosen: list[Nodes], stem: str, fixed: dict[str, Any], 
 
 
 def cancel_those_of(log: Path) -> None:
-    """Take out of the queue what a command that has ended has left there, whose Snakemake wrote ``log``."""
+    """Take out of the queue what a command has left there, whose Snakemake wrote ``log``."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-    for name in re.findall(r"^SLURM run ID: (\S+)$", text, re.MULTILINE):
+    names = re.findall(r"^SLURM run ID: (\S+)$", text, re.MULTILINE)
+    for name in names if shutil.which("squeue") else []:
         if left := _ask("squeue", "--noheader", "--format=%i", f"--name={name}").split():
-            print(
-                f"{len(left)} jobs of a command that was killed are taken out of the queue: {', '.join(left)}"
-            )
+            print(f"Jobs of an earlier command are taken out of the queue: {', '.join(left)}", flush=True)
             _ask("scancel", *left)
 
 

@@ -76,6 +76,9 @@ class Progress:
             name, status = entry["job"], entry["status"]
             if status == "begun":
                 self.begun[name] = self.jobs[name]
+                if any(name == failed for failed, *_ in self.failures):  # killed, and tried again
+                    self.failures = [failure for failure in self.failures if failure[0] != name]
+                    self.open.add(name)
                 continue
             self.begun.pop(name, None)
             self.open.discard(name)
