@@ -301,7 +301,7 @@ plt.show()
 #
 # The default, just described. No source image shows a whole car; every target image does.
 
-# %% mystnb={"figure": {"name": "fig-recipe-parts-montage", "caption": "Recipe parts, J = 3: random images of the three sources and of the target, masks in amber. Data: studio, seed 0."}, "image": {"alt": "Four rows: windows on car fronts in blue night light, on cabins in warm light, on rears in fog, and whole cars in the studio."}}
+# %% tags=["picture"] mystnb={"figure": {"name": "fig-recipe-parts-montage", "caption": "Recipe parts, J = 3: random images of the three sources and of the target, masks in amber. Data: studio, seed 0."}, "image": {"alt": "Four rows: windows on car fronts in blue night light, on cabins in warm light, on rears in fog, and whole cars in the studio."}}
 plots.domain_montage(task, seed=seed)
 plt.show()
 

@@ -301,7 +301,7 @@ elsewhere = ((y[orders[1]] | y[orders[2]]) & (1 - y)).bool()
 print("mean probability where only the other two cars are:", end=" ")
 print(f"same image {together[elsewhere].mean():.3f}, three images {mixed[elsewhere].mean():.3f}")
 
-# %% mystnb={"figure": {"name": "fig-ghost", "caption": "What the fusion makes of three cars. Columns 1 to 3: what the sub-networks see. Column 4: the fused probability of the mask where all three see the first car. Column 5: where each sees its own. Outlines: true masks of the cars 1 (blue), 2 (orange) and 3 (green). Rows: the lowest Dice in column 5 and the quartiles above it. Data: studio, recipe parts, seed 0, the small network trained on this page."}, "image": {"alt": "Rows of five pictures: three different cars, a clean probability map of the first car, and a map in which ghosts of the other two cars surround the first."}}
+# %% tags=["picture"] mystnb={"figure": {"name": "fig-ghost", "caption": "What the fusion makes of three cars. Columns 1 to 3: what the sub-networks see. Column 4: the fused probability of the mask where all three see the first car. Column 5: where each sees its own. Outlines: true masks of the cars 1 (blue), 2 (orange) and 3 (green). Rows: the lowest Dice in column 5 and the quartiles above it. Data: studio, recipe parts, seed 0, the small network trained on this page."}, "image": {"alt": "Rows of five pictures: three different cars, a clean probability map of the first car, and a map in which ghosts of the other two cars surround the first."}}
 strangers = strangers_at(1, 2)
 chosen = np.argsort(strangers)[np.linspace(0, len(test) - 1, 5).astype(int)[:4]]
 heat = plt.get_cmap("cividis")

@@ -159,7 +159,7 @@ else:
     images = table[(table[results.RUN_KEYS] == key).all(axis=1)]
 images[scores.columns(images)].describe().loc[["mean", "std", "min", "50%", "max"]].round(3)
 
-# %% mystnb={"figure": {"name": "fig-predictions", "caption": "Test images of the run with the highest, the middle and the lowest Dice. Amber: the prediction. Blue line: the true outline."}, "image": {"alt": "Three rows of rendered cars with the predicted mask in amber and the true outline in blue; the rows are the best, median and worst cases."}}
+# %% tags=["picture"] mystnb={"figure": {"name": "fig-predictions", "caption": "Test images of the run with the highest, the middle and the lowest Dice. Amber: the prediction. Blue line: the true outline."}, "image": {"alt": "Three rows of rendered cars with the predicted mask in amber and the true outline in blue; the rows are the best, median and worst cases."}}
 if run and data == "studio":
     plots.best_and_worst(run, config.task(), images)
     plt.show()

@@ -61,7 +61,7 @@ Markdown(results.describe(runs))
 # %%
 results.score_table(runs, images)
 
-# %% mystnb={"figure": {"name": "fig-dice", "caption": "Mean score on test cars, Dice of masks or accuracy of classes (dot), with its 95 % bootstrap interval over seeds and cars (bar); each tick is one seed."}, "image": {"alt": "Dot-and-interval chart of the score of each method, the references target only and source combine below and the oracle above."}}
+# %% tags=["picture"] mystnb={"figure": {"name": "fig-dice", "caption": "Mean score on test cars, Dice of masks or accuracy of classes (dot), with its 95 % bootstrap interval over seeds and cars (bar); each tick is one seed."}, "image": {"alt": "Dot-and-interval chart of the score of each method, the references target only and source combine below and the oracle above."}}
 plots.score_intervals(images)
 plt.show()
 
@@ -98,6 +98,13 @@ for name, scores in comparisons(images).items():
     if not found:
         lines.append("* No model of ours was run beside another method, so there is nothing to compare.")
 Markdown("\n".join(lines))
+
+# %% [markdown]
+# And in short:
+
+# %% tags=["answer"]
+pooled = [line for line in lines if "source combine" in line or line.startswith("\n**")]
+Markdown("\n".join(pooled))
 
 # %% [markdown]
 # ## Do the pieces complete each other?

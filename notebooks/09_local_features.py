@@ -70,7 +70,7 @@ Markdown(diagnosis.describe(runs, data, recipe, labels, len(diagnosed) - len(run
 # {doc}`03_attention` built the module and asked this question of one short run. Here it is asked of the runs of the
 # comparison. The maps are those of the coarsest features, where the adversary acts.
 
-# %% mystnb={"figure": {"name": "fig-local-montage", "caption": "Test cars with the outlines of their regions (top row) and the attention weights of each sub-network (rows below, black outline: the region its source shows). Weight 1 is the identity. Data: studio."}, "image": {"alt": "A row of rendered cars with coloured outlines of front, cabin and rear, and three rows of coarse maps in red and blue, one row for each sub-network."}}
+# %% tags=["picture"] mystnb={"figure": {"name": "fig-local-montage", "caption": "Test cars with the outlines of their regions (top row) and the attention weights of each sub-network (rows below, black outline: the region its source shows). Weight 1 is the identity. Data: studio."}, "image": {"alt": "A row of rendered cars with coloured outlines of front, cabin and rear, and three rows of coarse maps in red and blue, one row for each sub-network."}}
 figures.attention_montage(diagnosis.pictures(folder, run, "attention"))
 plt.show()
 
@@ -147,6 +147,15 @@ plt.show()
 
 # %%
 Markdown(diagnosis.removal_verdict(removed, contrast))
+
+# %% [markdown]
+# So, of the four questions:
+
+# %% tags=["answer"]
+of_method = [
+    table[table["method"] == method] if len(table) else table for table in (attention, heads, domains)
+]
+Markdown(diagnosis.puzzle(*of_method[:2], contrast, of_method[2]))
 
 # %% [markdown]
 # ## What the discriminator leaves

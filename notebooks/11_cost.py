@@ -43,14 +43,14 @@ plots.style()
 # %% tags=["parameters"] nbmake={"mock": {}}
 folder: str = "../results/bench"  # folder of the tables that `make bench` writes
 
-# %%
+# %% tags=["answer"]
 rows = speed.load(folder)
-Markdown(speed.summary(rows))
+Markdown(f"{speed.summary(rows)}\n\n{speed.steps(rows)}")
 
 # %%
 Markdown(speed.bars_table(rows))
 
-# %% mystnb={"figure": {"name": "fig-bars", "caption": "Every bar: how many times better than asked the measured ratio is, median and range over rounds. Left of 1 the bar is missed. From `make bench`."}, "image": {"alt": "Dots with ranges on a logarithmic axis, one row for each bar, circles where it is met and crosses where it is missed, a line at one."}}
+# %% tags=["picture"] mystnb={"figure": {"name": "fig-bars", "caption": "Every bar: how many times better than asked the measured ratio is, median and range over rounds. Left of 1 the bar is missed. From `make bench`."}, "image": {"alt": "Dots with ranges on a logarithmic axis, one row for each bar, circles where it is met and crosses where it is missed, a line at one."}}
 speed.bar_dots(rows)
 plt.show()
 

@@ -77,7 +77,7 @@ Markdown(gpu.proofs(tables))
 # A step of MSTL launches thousands of small kernels from Python. For small images the GPU is done before the next launch arrives: a pass of three sub-networks takes as long at 48×72 as at 128×192. Recorded as
 # one CUDA graph the same kernels need a fraction of that, and stacking the sub-networks helps where there are many of them. The engine does neither yet: this is what it could still gain.
 
-# %% mystnb={"figure": {"name": "fig-gpu-passes", "caption": "Milliseconds of a forward and backward pass of J sub-networks on one batch, three ways, at three profiles; median and range over rounds. From `make gpu STEPS=speed`."}, "image": {"alt": "Three panels of time over the number of sub-networks: one after the other rises steeply, stacked stays flat for small images, a CUDA graph is lowest everywhere."}}
+# %% tags=["picture"] mystnb={"figure": {"name": "fig-gpu-passes", "caption": "Milliseconds of a forward and backward pass of J sub-networks on one batch, three ways, at three profiles; median and range over rounds. From `make gpu STEPS=speed`."}, "image": {"alt": "Three panels of time over the number of sub-networks: one after the other rises steeply, stacked stays flat for small images, a CUDA graph is lowest everywhere."}}
 if "speed" in tables:
     gpu.passes(tables)
     plt.show()
@@ -116,6 +116,9 @@ gpu.in_float16(tables) if "t4" in tables else None
 
 # %%
 gpu.at_equal_time(tables, folder)
+
+# %% tags=["answer"]
+Markdown(gpu.answer(tables, folder))
 
 # %% [markdown]
 # * Where one network has to learn from sources that contradict, training longer makes it **worse**: it learns the contradiction. On two cores at 48×72

@@ -45,7 +45,10 @@ folder: str = "../results/published"  # folder of the tables that the sweep `pub
 table = published.joined(folder)
 Markdown(text.summary(table))
 
-# %% mystnb={"figure": {"name": "fig-rivals-forest", "caption": "Accuracy of our implementation minus the published one, in points. Large marker: mean over the tasks of a benchmark, with its 95 % interval over seeds; strokes: its single tasks. Colours and markers are those of all pages, grey diamonds are no networks. Shaded: the bar set beforehand. From `make sweep SWEEP=published`."}, "image": {"alt": "Forest plot with a row for each published method, grouped by benchmark, a line at zero and a shaded band of one and a half points to both sides."}}
+# %% tags=["answer"]
+Markdown(text.summary(table).split("\n")[0])
+
+# %% tags=["picture"] mystnb={"figure": {"name": "fig-rivals-forest", "caption": "Accuracy of our implementation minus the published one, in points. Large marker: mean over the tasks of a benchmark, with its 95 % interval over seeds; strokes: its single tasks. Colours and markers are those of all pages, grey diamonds are no networks. Shaded: the bar set beforehand. From `make sweep SWEEP=published`."}, "image": {"alt": "Forest plot with a row for each published method, grouped by benchmark, a line at zero and a shaded band of one and a half points to both sides."}}
 figures.forest(table)
 plt.show()
 

@@ -235,7 +235,7 @@ pd.DataFrame(rows).T.style.format("{:.2f}")
 # Three more, trained here on the same images: an adversary on one pot (DANN), one network with a channel a source and the
 # union (multi-head), and one that takes a source's background for unlabelled (nnPU); the last two know of the parts.
 
-# %% mystnb={"figure": {"name": "fig-labelled-strip", "caption": "What five methods draw on the same test cars after the same number of steps, without a label of the target; on the right the true mask. Brightness of amber: probability. Data: studio."}, "image": {"alt": "Three rows of cars. The first two methods leave cars dim or in patches, the next three cover them."}}
+# %% tags=["picture"] mystnb={"figure": {"name": "fig-labelled-strip", "caption": "What five methods draw on the same test cars after the same number of steps, without a label of the target; on the right the true mask. Brightness of amber: probability. Data: studio."}, "image": {"alt": "Three rows of cars. The first two methods leave cars dim or in patches, the next three cover them."}}
 columns = {"one pot": whole_of(pooled)}
 for name, method in {"DANN": "dann", "multi-head": "multi_head", "nnPU": "positive_unlabelled"}.items():
     other, _ = trained(method)
@@ -290,7 +290,7 @@ plt.show()
 # * **P5** Attention finds the own part: {doc}`15_how_far`.
 
 # %%
-from mstl.report.grid.bars import bar_lines
+from mstl.report.grid.bars import bar_answer, bar_lines
 from mstl.report.grid.part_bars import best_control, part_bars
 
 windows = "../results/grid"
@@ -300,6 +300,9 @@ both = [
 ]
 bars = part_bars(*both)
 Markdown(bar_lines(bars))
+
+# %% tags=["answer"]
+Markdown(bar_answer(bars))
 
 # %%
 text.for_readers(

@@ -50,6 +50,19 @@ every, spent = (comparison.everything(folder, table) for table in ("cars", "runs
 print(f"{len(spent)} runs on {' and '.join(sorted(spent['data'].unique()))}; curves are of {photographs}")
 
 # %% [markdown]
+# In five lines, on photographs:
+
+# %% tags=["answer"]
+asked = [
+    ("masks", 32, "mstl_plus", "target_only+mean_teacher=1"),
+    ("masks-4", 0, "mstl_plus", "multi_head+steps=820"),
+    ("masks", 0, "source_combine+steps=3280", "source_combine+steps=820"),
+    ("masks-styled", 0, "mstl_plus", "mstl_plus+adversarial=false"),
+    ("masks", 4, "mstl+fusion=union", "mstl"),
+]
+Markdown(text.asked_lines(results.load(folder, photographs, "cars"), asked))
+
+# %% [markdown]
 # ## How many labels?
 
 # %%
@@ -64,7 +77,7 @@ methods = [
 ]
 budget = comparison.label_budget(cars, "masks", methods)
 
-# %% mystnb={"figure": {"name": "fig-far-labels", "caption": "Score against the number of labelled target images, with 95 % bootstrap bands over seeds and cars. Source combine has as much time as MSTL-plus; target only and the controls have as many steps, which take about half the time. The oracle sees all labels. From `make sweep SWEEP=masks`."}, "image": {"alt": "Line chart of the score over the number of labels, a line with its own marker and band for each method."}}
+# %% tags=["picture"] mystnb={"figure": {"name": "fig-far-labels", "caption": "Score against the number of labelled target images, with 95 % bootstrap bands over seeds and cars. Source combine has as much time as MSTL-plus; target only and the controls have as many steps, which take about half the time. The oracle sees all labels. From `make sweep SWEEP=masks`."}, "image": {"alt": "Line chart of the score over the number of labels, a line with its own marker and band for each method."}}
 figure, ax = plt.subplots(figsize=(7.5, 4))
 draw.interval_curves(budget, "labels", ax, "labelled target images")
 plt.show()

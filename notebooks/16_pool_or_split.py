@@ -30,9 +30,10 @@ if importlib.util.find_spec("mstl") is None:
 
 # %%
 import pandas as pd
+from IPython.display import Markdown
 
 from mstl.report.grid import comparison, text
-from mstl.report.grid.rule import rule_table
+from mstl.report.grid.rule import rule_answer, rule_table
 
 # %% tags=["parameters"] nbmake={"mock": {}}
 masks: str = "../results/masks"  # tables of sources that label parts
@@ -64,6 +65,9 @@ windows: str = "../results/grid"  # tables of sources that show parts
 cars = pd.concat([comparison.everything(folder, "cars") for folder in (masks, windows)])
 rule = rule_table(cars)
 text.for_readers(rule)
+
+# %% tags=["answer"]
+Markdown(rule_answer(rule))
 
 # %% [markdown]
 # Both sides are the best variant of their kind, chosen on these scores, and MSTL-plus is taken as it is: that favours what

@@ -133,7 +133,7 @@ table.rename(plots.label).style.format("{:.1f}")
 # %% [markdown]
 # One seed of small networks; the intervals come below. Which classes do they take the target for?
 
-# %% mystnb={"figure": {"name": "fig-partial-confusion", "caption": "Share of the test images of each class that the target has (rows) that are taken for each class of the source (columns). Right of the line: classes that only the source has. Data: digits, seed 0."}, "image": {"alt": "Five matrices side by side, one for each method; darker is more. The left halves have a dark diagonal, the right halves hold what was mistaken for classes that the target lacks."}}
+# %% tags=["picture"] mystnb={"figure": {"name": "fig-partial-confusion", "caption": "Share of the test images of each class that the target has (rows) that are taken for each class of the source (columns). Right of the line: classes that only the source has. Data: digits, seed 0."}, "image": {"alt": "Five matrices side by side, one for each method; darker is more. The left halves have a dark diagonal, the right halves hold what was mistaken for classes that the target lacks."}}
 figures.confusions(true, predictions, kept, names)
 plt.show()
 
@@ -181,10 +181,13 @@ plt.show()
 # of its two strengths (F2), on two data sets or more.
 
 # %%
-from mstl.report.grid.bars import bar_lines
+from mstl.report.grid.bars import bar_answer, bar_lines
 
 judged = bars.partial_bars(every, spent)
 Markdown(bar_lines(judged))
+
+# %% tags=["answer"]
+Markdown(bar_answer(judged))
 
 # %%
 text.for_readers(judged.drop(columns=["recipe", "labels"]))

@@ -62,7 +62,7 @@ folder: str = "../results/family"  # tables of the sweep
 # In the source large features mean large outputs, $\rho = 0.9$. In the target that may be otherwise: the same features, the same
 # outputs, and the wrong one for each.
 
-# %% mystnb={"figure": {"name": "fig-kernels-blind", "caption": "Left: a source and two targets that have the same marginals. Right: what DAN and JAN minimise, against the target's correlation; mean and range over draws, in units of the largest mean. The dotted line is the source's correlation."}, "image": {"alt": "Two scatter plots of clouds along diagonals, and a plot with a flat line and a falling line that is lowest at 0.9."}}
+# %% tags=["picture"] mystnb={"figure": {"name": "fig-kernels-blind", "caption": "Left: a source and two targets that have the same marginals. Right: what DAN and JAN minimise, against the target's correlation; mean and range over draws, in units of the largest mean. The dotted line is the source's correlation."}, "image": {"alt": "Two scatter plots of clouds along diagonals, and a plot with a flat line and a falling line that is lowest at 0.9."}}
 figures.blind(points, draws)
 plt.show()
 
@@ -152,10 +152,13 @@ plt.show()
 # The bar, written before it was run: DAN and JAN are above source only on four pairs of six or more, interval above zero.
 
 # %%
-from mstl.report.grid.bars import bar_lines
+from mstl.report.grid.bars import bar_answer, bar_lines
 
 judged = bars.joint_bars(whole, spent)
 Markdown(bar_lines(judged))
+
+# %% tags=["answer"]
+Markdown(bar_answer(judged))
 
 # %%
 text.for_readers(judged.drop(columns=["labels"]))

@@ -39,7 +39,7 @@ from mstl.report import plots, results
 from mstl.report.family.bars import load
 from mstl.report.family.figures import class_rows
 from mstl.report.grid import comparison, text
-from mstl.report.grid.bars import bar_lines
+from mstl.report.grid.bars import bar_answer, bar_lines
 from mstl.report.starting import bars, figures
 from mstl.run.config import TrainConfig
 from mstl.run.train import Trainer
@@ -169,7 +169,7 @@ cars, spent = load(folder, "cars"), load(folder, "runs")
 about = [text.describe(comparison.load(folder, name, "runs")) for name in results.available(folder)]
 Markdown("\n\n".join(about))
 
-# %% mystnb={"figure": {"name": "fig-keeping-labels", "caption": "Accuracy minus that of plain fine-tuning (L2), in points, against the number of labelled images; paired, 95 % bootstrap intervals over seeds and images. From `make sweep SWEEP=starting`."}, "image": {"alt": "Three panels, one for each data set. Lines of methods lie around zero; on body styles with 120 labels those that hold maps lie at minus five to minus six."}}
+# %% tags=["picture"] mystnb={"figure": {"name": "fig-keeping-labels", "caption": "Accuracy minus that of plain fine-tuning (L2), in points, against the number of labelled images; paired, 95 % bootstrap intervals over seeds and images. From `make sweep SWEEP=starting`."}, "image": {"alt": "Three panels, one for each data set. Lines of methods lie around zero; on body styles with 120 labels those that hold maps lie at minus five to minus six."}}
 labelled = {name: title for name, title in bars.names(cars).items() if title not in ("scratch", "L2")}
 figures.by_labels(bars.over(cars), labelled)
 plt.show()
@@ -185,6 +185,9 @@ summary[list(bars.names(cars))].rename(columns=bars.names(cars)).style.format("{
 # %%
 judged = bars.chain_bars(cars, spent)
 Markdown(bar_lines(judged))
+
+# %% tags=["answer"]
+Markdown(bar_answer(judged))
 
 # %% [markdown]
 # **The claim does not hold here.** At the fewest labels AFA is 0.3 points below plain fine-tuning on photographs and on body styles, and 0.2 on

@@ -150,7 +150,7 @@ cars, spent = (comparison.everything(folder, name) for name in ("cars", "runs"))
 about = [text.describe(comparison.load(folder, name, "runs")) for name in results.available(folder)]
 Markdown("\n\n".join(about))
 
-# %% mystnb={"figure": {"name": "fig-teachers-scores", "caption": "Accuracy on handwritten digits: mean with the 95 % bootstrap interval over seeds and images. From `make sweep SWEEP=teachers WEIGHTS_DIR=weights`."}, "image": {"alt": "Two dot-and-interval charts, for 50 and 200 labels; the two networks together lie a little above each alone."}}
+# %% tags=["picture"] mystnb={"figure": {"name": "fig-teachers-scores", "caption": "Accuracy on handwritten digits: mean with the 95 % bootstrap interval over seeds and images. From `make sweep SWEEP=teachers WEIGHTS_DIR=weights`."}, "image": {"alt": "Two dot-and-interval charts, for 50 and 200 labels; the two networks together lie a little above each alone."}}
 from mstl.report.grid.figures import score_dots
 
 score_dots(comparison.summarise(alike(cars[cars["data"] == "digits"])))
@@ -176,9 +176,13 @@ plt.show()
 # above −1 (T1); it is above the mean of the same networks without collaboration (T2).
 
 # %%
-from mstl.report.grid.bars import bar_lines
+from mstl.report.grid.bars import bar_answer, bar_lines
 
-Markdown(bar_lines(bars.teacher_bars(cars, spent)))
+judged = bars.teacher_bars(cars, spent)
+Markdown(bar_lines(judged))
+
+# %% tags=["answer"]
+Markdown(bar_answer(judged))
 
 # %% [markdown]
 # On photographs T1 is missed by both groups: two networks do what the better one does alone, +0.2 points [−1.5, +1.9], in two to three times

@@ -75,7 +75,7 @@ left = train(
 )
 source = load_method(left)
 
-# %% mystnb={"figure": {"name": "fig-unseen-drawn", "caption": "Eight images of each class that the generator draws. Seed 0."}, "image": {"alt": "Five blocks of eight drawn digits each, 0 to 4, white on black, in varied typefaces."}}
+# %% tags=["picture"] mystnb={"figure": {"name": "fig-unseen-drawn", "caption": "Eight images of each class that the generator draws. Seed 0."}, "image": {"alt": "Five blocks of eight drawn digits each, 0 to 4, white on black, in varied typefaces."}}
 inherited.drawn(source)
 plt.show()
 
@@ -176,9 +176,13 @@ plt.show()
 # (I2), and its second stage is worth something beside the first (I3).
 
 # %%
-from mstl.report.grid.bars import bar_lines
+from mstl.report.grid.bars import bar_answer, bar_lines
 
-Markdown(bar_lines(inherited.inherited_bars(cars, spent)))
+judged = inherited.inherited_bars(cars, spent)
+Markdown(bar_lines(judged))
+
+# %% tags=["answer"]
+Markdown(bar_answer(judged))
 
 # %% [markdown]
 # All three are missed. Fine-tuning of $C$ gains 4.6 points [−1.5, +9.1] over scratch, and distillation with soft targets, which asks for no

@@ -94,7 +94,7 @@ trainer = Trainer(config, config.task())
 pool = trainer.task.bridges
 asked = distant.rounds(trainer, pool)
 
-# %% mystnb={"figure": {"name": "fig-strangers-rounds", "caption": "As each round begins, the bridges that cost least and those that cost most, and the share of all bridges that takes part from then on. Seed 0."}, "image": {"alt": "Four rows of ten digits at the left and ten at the right, a row for each round."}}
+# %% tags=["picture"] mystnb={"figure": {"name": "fig-strangers-rounds", "caption": "As each round begins, the bridges that cost least and those that cost most, and the share of all bridges that takes part from then on. Seed 0."}, "image": {"alt": "Four rows of ten digits at the left and ten at the right, a row for each round."}}
 distant.shown(pool, asked)
 plt.show()
 
@@ -125,9 +125,13 @@ for recipe in sorted(cars["recipe"].unique()):
 # bridges at random (D2); and above target only (D3).
 
 # %%
-from mstl.report.grid.bars import bar_lines
+from mstl.report.grid.bars import bar_answer, bar_lines
 
-Markdown(bar_lines(distant.distant_bars(cars, spent)))
+judged = distant.distant_bars(cars, spent)
+Markdown(bar_lines(judged))
+
+# %% tags=["answer"]
+Markdown(bar_answer(judged))
 
 # %% [markdown]
 # The first bar is missed on all three pairs: DDTL is nowhere above *pooling* the source with the target, and on one pair 13 points [2, 25]

@@ -33,7 +33,7 @@ from IPython.display import Markdown
 
 from mstl.report import plots, results
 from mstl.report.family import systems
-from mstl.report.family.bars import load
+from mstl.report.family.bars import common_answer, load
 from mstl.report.grid import comparison, text
 from mstl.report.grid.figures import score_dots, time_against_score
 
@@ -98,6 +98,9 @@ print(", ".join(systems.possible(have.split(", "))))
 cars, spent = (load(folder, name) for name in ("cars", "runs"))
 about = [text.describe(comparison.load(folder, name, "runs")) for name in results.available(folder)]
 Markdown("\n\n".join(about))
+
+# %% tags=["answer"]
+Markdown(common_answer(cars))
 
 # %% mystnb={"figure": {"name": "fig-family-scores", "caption": "Accuracy on handwritten digits with ten labelled images a class: mean with the 95 % bootstrap interval over seeds and images. From `make sweep SWEEP=family WEIGHTS_DIR=weights`."}, "image": {"alt": "A dot-and-interval chart, a row for each system."}}
 score_dots(comparison.summarise(cars))

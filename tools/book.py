@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+import front
 import status
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,7 +53,7 @@ def stage(pages: dict[str, Path], root: Path, staging: Path) -> None:
     for name in ("_config.yml", "_toc.yml"):
         _copy(root / name, staging / name)
     for name, executed in pages.items():
-        _copy(executed, staging / NOTEBOOKS / f"{name}.ipynb")
+        front.write(executed, staging / NOTEBOOKS / f"{name}.ipynb")
     generated = staging / PROSE / "_generated"
     generated.mkdir()
     (generated / "status.md").write_text(status.page(pages), encoding="utf-8")

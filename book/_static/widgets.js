@@ -133,6 +133,10 @@
     StackModel: (model, draw) => {
       const box = create("div", "widget-stack");
       const frames = model.state.children.map(draw);
+      for (const frame of frames) {
+        const [text, image] = [frame.querySelector(".widget-label"), frame.querySelector("img")];
+        if (text && image) image.alt = text.textContent;
+      }
       box.append(...frames);
       const show = (chosen) => frames.forEach((frame, index) => (frame.hidden = index !== (chosen ?? -1)));
       model.watch("selected_index", show);

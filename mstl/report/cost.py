@@ -86,6 +86,13 @@ def summary(rows: pd.DataFrame) -> str:
     return f"**{met} of {len(asked)} bars are met**, on {listed('device')}, at commit {listed('commit')}."
 
 
+def steps(rows: pd.DataFrame) -> str:
+    """One sentence: how many steps of source combine a step of MSTL and one of MSTL-plus cost."""
+    times = choose(rows, "step", "step, time").set_index("at")["value"]
+    ratios = [times[name] / times["source_combine"] for name in ("mstl", "mstl_plus")]
+    return f"A step of MSTL costs {ratios[0]:.1f} steps of source combine, one of MSTL-plus {ratios[1]:.1f}."
+
+
 def values_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Median with the lowest and highest round, for reading."""
     shown = rows.assign(

@@ -32,7 +32,9 @@ def jpeg(figure: Figure, dpi: int = 80) -> bytes:
 
 
 def frames(pictures: Sequence[bytes], labels: Sequence[str], description: str) -> widgets.VBox:
-    """A slider over pre-drawn pictures; the slider's position is linked to the stack in the browser.
+    """A slider over pre-drawn pictures, linked to the stack in the browser; it begins at the last one.
+
+    A film of training begins with a network that knows nothing: what a reader came for is its end.
 
     Args:
         pictures: PNG or JPEG bytes, one a position.
@@ -43,13 +45,10 @@ def frames(pictures: Sequence[bytes], labels: Sequence[str], description: str) -
         InputError: no picture, or another number of labels.
     """
     _check(pictures, labels)
-    slider = widgets.IntSlider(
-        value=0, min=0, max=len(pictures) - 1, description=description, readout=False,
-        style={"description_width": "initial"}, layout=widgets.Layout(width="min(100%, 28rem)"),
-    )  # fmt: skip
-    stack = _stack(pictures, labels)
+    slider, controls = _player(len(pictures), description)
+    stack = _stack(pictures, labels, len(pictures) - 1)
     widgets.jslink((slider, "value"), (stack, "selected_index"))
-    return widgets.VBox([slider, stack])
+    return widgets.VBox([controls, stack])
 
 
 def menu(pictures: Sequence[bytes], labels: Sequence[str], description: str) -> widgets.VBox:
@@ -84,26 +83,37 @@ def films(
     choice = widgets.Dropdown(
         options=list(films), index=0, description=menu, style={"description_width": "initial"}
     )
-    position = widgets.IntSlider(
-        value=0, min=0, max=len(labels) - 1, description=slider, readout=False,
-        style={"description_width": "initial"}, layout=widgets.Layout(width="min(100%, 28rem)"),
-    )  # fmt: skip
-    stacks = [_stack(pictures, labels) for pictures in films.values()]
+    position, controls = _player(len(labels), slider)
+    stacks = [_stack(pictures, labels, len(labels) - 1) for pictures in films.values()]
     for stack in stacks:
         widgets.jslink((position, "value"), (stack, "selected_index"))
     shown = widgets.Stack(stacks, selected_index=0)
     widgets.jslink((choice, "index"), (shown, "selected_index"))
-    return widgets.VBox([choice, position, shown])
+    return widgets.VBox([choice, controls, shown])
 
 
-def _stack(pictures: Sequence[bytes], labels: Sequence[str]) -> widgets.Stack:
+def _player(frames: int, description: str) -> tuple[widgets.IntSlider, widgets.Widget]:
+    """A slider at the last of some frames, and the line that holds it, with a button that plays them."""
+    last = frames - 1
+    slider = widgets.IntSlider(
+        value=last, min=0, max=last, description=description, readout=False,
+        style={"description_width": "initial"}, layout=widgets.Layout(width="min(100%, 28rem)"),
+    )  # fmt: skip
+    if not last:
+        return slider, slider
+    play = widgets.Play(value=last, min=0, max=last, interval=400, show_repeat=False)
+    widgets.jslink((play, "value"), (slider, "value"))
+    return slider, widgets.HBox([play, slider])
+
+
+def _stack(pictures: Sequence[bytes], labels: Sequence[str], shown: int = 0) -> widgets.Stack:
     layout = widgets.Layout(max_width="100%", height="auto", object_fit="contain")
     pages = []
     for picture, text in zip(pictures, labels, strict=True):
         kind = "jpeg" if picture.startswith(b"\xff\xd8") else "png"
         image = widgets.Image(value=picture, format=kind, layout=layout)
         pages.append(widgets.VBox([widgets.Label(text), image]) if text else image)
-    return widgets.Stack(pages, selected_index=0)
+    return widgets.Stack(pages, selected_index=shown)
 
 
 def _check(pictures: Sequence[bytes], labels: Sequence[str]) -> None:

@@ -100,6 +100,25 @@ def joint_bars(cars: pd.DataFrame, runs: pd.DataFrame, seeds: int = SEEDS) -> pd
     return pd.DataFrame(rows, columns=COLUMNS).astype({"labels": "Int64"})
 
 
+def common_answer(cars: pd.DataFrame) -> str:
+    """Markdown: which systems are above target only in one setting, and by how much at least and at most."""
+    rows = [
+        comparison.paired(cars, method, "target_only").assign(method=method)
+        for method in cars["method"].unique()
+        if method != "target_only"
+    ]
+    table = pd.concat(rows).sort_values("difference", ascending=False)
+    above = table[table["low"] > 0]
+    if above.empty:
+        return f"**None of {len(table)} systems is above target only**, intervals considered."
+    names = ", ".join(map(comparison.variant_label, above["method"]))
+    least, most = above["difference"].min(), above["difference"].max()
+    return (
+        f"**{len(above)} of {len(table)} systems are above target only**, "
+        f"by {least:.1f} to {most:.1f} points, and together: {names}."
+    )
+
+
 def best(scores: pd.DataFrame, method: str) -> str | None:
     """The variant of a method with the highest score, named after the fact; None where none was run."""
     return best_rival(scores, COMBINE, (method,))

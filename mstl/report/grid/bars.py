@@ -60,6 +60,29 @@ def bar_lines(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def bar_answer(table: pd.DataFrame) -> str:
+    """What `bar_lines` says one by one, in short: how many bars are reached, and where each claim holds.
+
+    Bars that were not run or are untested are counted as such and in no share.
+    """
+    asked = table[table["bar"] != "E4"]
+    judged = asked[asked["reached"].isin(["yes", "no"])]
+    met, left = (judged["reached"] == "yes").sum(), len(asked) - len(judged)
+    count = f"**{met} of {len(judged)} bars that were set beforehand are reached.**"
+    lines = [count + (f" {left} more are untested or were not run." if left else ""), ""]
+    for (bar, claim), rows in judged.groupby(["bar", "claim"], sort=False):
+        least, most = rows["difference"].min(), rows["difference"].max()
+        if len(rows) > 1:
+            met = f"reached in **{(rows['reached'] == 'yes').sum()} of {len(rows)}** settings"
+            lines.append(f"* **{bar}** {claim}: {met}, {least:+.1f} to {most:+.1f} points")
+        else:
+            row = rows.iloc[0]
+            met = {"yes": "reached", "no": "missed"}[row["reached"]]
+            points = f"{row['difference']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}]"
+            lines.append(f"* **{bar}** {claim}: **{met}**, {points}")
+    return "\n".join(lines)
+
+
 def _first(cars, runs, data: str, recipe: str, labels: int, seeds: int) -> dict[str, object]:
     scores, spent = (choose(table, recipe, labels, data=data) for table in (cars, runs))
     row = against(scores, spent, None, 2, seeds) | {

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mstl.report.grid import comparison
+from mstl.report.grid.text import FEW
 from mstl.report.plots import PALETTE
 from mstl.report.tables import place
 from mstl.run.config import PROFILES
@@ -158,6 +159,18 @@ def at_equal_time(
             table.loc[index, "MSTL-plus minus it"] = told
     table = table.sort_values(["labels", "GPU seconds", "Dice %"])
     return table.set_index(table.pop("method").map(comparison.variant_label))
+
+
+def answer(tables: dict[str, pd.DataFrame], folder: str | Path) -> str:
+    """Markdown: MSTL-plus against each method of `at_equal_time` that has several seeds."""
+    table = at_equal_time(tables, folder)
+    told = table[(table["seeds"] >= FEW) & (table["MSTL-plus minus it"] != "")] if len(table) else table
+    lines = [
+        f"* {row['labels']} labels, {row['GPU seconds']} GPU seconds: MSTL-plus minus {name} "
+        f"{row['MSTL-plus minus it']} points"
+        for name, row in told.iterrows()
+    ]
+    return "\n".join(lines) or "* Nothing was run on a GPU yet."
 
 
 def in_float16(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:

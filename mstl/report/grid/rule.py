@@ -96,6 +96,17 @@ def rule_table(cars: pd.DataFrame, draws: int = comparison.DRAWS) -> pd.DataFram
     return pd.DataFrame(rows, columns=columns)
 
 
+def rule_answer(rule: pd.DataFrame) -> str:
+    """One sentence of Markdown: how many lines of `rule_table` hold, which are open, which do not."""
+    held = rule["holds"].value_counts()
+    counts = [f"{held.get('open', 0)} are open", f"{held.get('no', 0)} do not hold"]
+    return (
+        "Pool sources that agree. Where each *labels* a part, give each a head and join the heads. "
+        f"**{held.get('yes', 0)} of {len(rule)} comparisons behind this rule bear it out**, "
+        f"{' and '.join(counts)}."
+    )
+
+
 def best_of(scores: pd.DataFrame, methods: tuple[str, ...]) -> str | None:
     """The variant of some methods with the highest score in one setting; of ours the unchanged one."""
     if OURS in methods:

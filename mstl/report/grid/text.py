@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import pandas as pd
 
 from mstl.report.bootstrap import Interval
 from mstl.report.comparisons import COMPARISON, listed, name_of, telling
-from mstl.report.grid.comparison import NOT_RUN, family, reported, variant_label
+from mstl.report.grid.comparison import NOT_RUN, family, paired, reported, variant_label
 from mstl.report.results import verdict
 from mstl.run.config import PROFILES
 
@@ -50,6 +51,21 @@ def difference_lines(table: pd.DataFrame, subject: str, reference: str) -> str:
         few = f" *({row['seeds']} of at least {FEW} seeds: provisional)*" if row["seeds"] < FEW else ""
         lines.append(line + few)
     return "\n".join(lines) or f"* {NOT_RUN}"
+
+
+def asked_lines(cars: pd.DataFrame, asked: Sequence[tuple[str, int, str, str]]) -> str:
+    """`difference_lines` of chosen comparisons: recipe, labels, a variant and what it is compared with.
+
+    Args:
+        cars: scores of one data set or several; a comparison that was not run there has no line.
+    """
+    rows = []
+    for recipe, labels, ours, other in asked:
+        there = cars[(cars["recipe"] == recipe) & (cars["labels"] == labels)]
+        if {ours, other} <= set(there["method"]):
+            names = {"ours": variant_label(ours), "other": variant_label(other)}
+            rows.append(paired(there, ours, other).assign(**names))
+    return difference_lines(pd.concat(rows), "{ours}", "{other}") if rows else f"* {NOT_RUN}"
 
 
 def ablation_lines(table: pd.DataFrame) -> str:

@@ -273,6 +273,43 @@ def distance_verdict(domains: pd.DataFrame) -> str:
     return "\n".join(lines) or _nothing("the features")
 
 
+def puzzle(
+    attention: pd.DataFrame, heads: pd.DataFrame, contrast: Interval | None, domains: pd.DataFrame
+) -> str:
+    """Markdown: how many of the four consequences of the puzzle hold for one method, and each in a line.
+
+    A consequence holds where every case (seed, source) says so; with a source its part is lost where the
+    interval of `own_loss` is below 0.
+    """
+    asked: dict[str, list[bool]] = {}
+    if len(attention):
+        ranked = attention[attention["region"].isin(attention["source"].unique())]
+        own = ranked["region"] == ranked["source"]
+        mean = [ranked[rows].groupby("seed")["auc"].mean() for rows in (own, ~own)]
+        asked["attention prefers the part that its source shows"] = list(mean[0] > mean[1])
+    if len(heads):
+        alone = heads[heads["predictor"] != TOGETHER]
+        parts = [p for p in alone["predictor"].unique() if f"recall_{p}" in alone]
+        best = [one.set_index("predictor") for _, one in alone.groupby("seed")]
+        asked["its own sub-network finds a part best"] = [
+            one[f"recall_{part}"].idxmax() == part for one in best for part in parts
+        ]
+    if contrast is not None:
+        asked["with its source a part is lost, more than others"] = [contrast.high < 0]
+    if len(domains) and "after" in set(domains["place"]):
+        distance = domains.pivot(index=["seed", "source"], columns="place", values="a_distance")
+        asked["attention brings source and target nearer"] = list(distance["after"] < distance["before"])
+    held = {claim: all(cases) for claim, cases in asked.items()}
+    if not held:
+        return _nothing("the four questions")
+    lines = [f"**{sum(held.values())} of {len(held)} consequences of the puzzle hold.**", ""]
+    for claim, cases in asked.items():
+        answer = "yes" if held[claim] else "no"
+        counted = f" ({sum(cases)} of {len(cases)} cases)" if len(cases) > 1 else ""
+        lines.append(f"* {claim}: **{answer}**{counted}")
+    return "\n".join(lines)
+
+
 def cases_verdict(cases: dict[str, np.ndarray]) -> str:
     """Markdown: how far the best and the worst are apart."""
     if not cases:

@@ -1,0 +1,96 @@
+"""A page begins with its answer and its picture, as computed; folded is what only prepares or draws."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import front
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted((ROOT / "notebooks").glob("*.ipynb"))
+RESULTS = re.compile(r"^(06|07|08|09|1\d|2[0-4])_")  # pages of which a reader asks what came out
+DOTS = base64.b64encode(b"\x89PNG dots").decode()
+
+
+def output(**data):
+    kinds = {name.replace("_", "/"): value for name, value in data.items()}
+    return nbformat.v4.new_output("display_data", kinds)
+
+
+def code(source, tags=(), outputs=(), **mystnb):
+    metadata = {"tags": list(tags)} | ({"mystnb": mystnb} if mystnb else {})
+    return nbformat.v4.new_code_cell(source, metadata=metadata, outputs=list(outputs))
+
+
+def page(tmp_path, *cells):
+    title = nbformat.v4.new_markdown_cell(
+        "# Title\n\nWhat it asks.\n\n| | |\n|---|---|\n| You will see | dots |"
+    )
+    notebook = nbformat.v4.new_notebook(cells=[title, *cells])
+    nbformat.write(notebook, tmp_path / "executed.ipynb")
+    front.write(tmp_path / "executed.ipynb", tmp_path / "staging/07_page.ipynb")
+    return json.loads((tmp_path / "staging/07_page.ipynb").read_text())["cells"]
+
+
+def test_the_answer_and_the_picture_stand_between_question_and_contents(tmp_path):
+    figure = {"name": "fig-dots", "caption": "Dots."}
+    title, *rest = page(
+        tmp_path,
+        code("draw()", ["picture"], [output(image_png=DOTS)], figure=figure, image={"alt": "three dots"}),
+        code("Markdown(lines)", ["answer"], [output(text_markdown="* **better**: +1.0")]),
+    )
+    order = [
+        "What it asks.",
+        "* **better**: +1.0",
+        "first/07_page.png",
+        "three dots",
+        "fig-dots",
+        "| You will see",
+    ]
+    places = [title["source"].index(words) for words in order]
+    assert places == sorted(places)
+    assert (tmp_path / "staging/first/07_page.png").read_bytes() == b"\x89PNG dots"
+    assert rest[1]["outputs"][0]["data"]["text/markdown"], "and it stays where it was computed"
+
+
+def test_of_a_page_that_was_not_executed_only_the_code_is_folded(tmp_path):
+    title, cell = page(tmp_path, code("Markdown(lines)", ["answer"]))
+    assert "admonition" not in title["source"] and "hide-input" in cell["metadata"]["tags"]
+
+
+@pytest.mark.parametrize(
+    "cell, words",
+    [
+        (code("import os", ["colab"]), front.TAGGED["colab"]),
+        (code("seed: int = 0", ["parameters"]), front.TAGGED["parameters"]),
+        (code("import numpy as np\nfrom mstl.report import plots\n\nplots.style()"), front.IMPORTS),
+        (code("ax.plot(x)\nplt.show()"), front.DRAWING),
+        (code("draw()", figure={"name": "fig-a"}), front.DRAWING),
+        (code("import os\nx = 1"), None),
+        (code("loss = f(x)"), None),
+        (code("%time f(x)"), None),
+        (code(""), None),
+        (nbformat.v4.new_markdown_cell("import os"), None),
+    ],
+)
+def test_folded_is_what_prepares_or_draws(cell, words):
+    assert front.prompt(cell) == words
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_page_has_one_picture_with_a_description_and_a_page_of_results_one_answer(path):
+    cells = json.loads(path.read_text())["cells"]
+    tagged = {
+        tag: [c for c in cells if tag in c["metadata"].get("tags", [])]
+        for tag in (front.ANSWER, front.PICTURE)
+    }
+    assert len(tagged[front.ANSWER]) == bool(RESULTS.match(path.stem)), "cells tagged answer"
+    assert len(tagged[front.PICTURE]) <= 1
+    for cell in tagged[front.PICTURE]:
+        assert cell["metadata"]["mystnb"]["image"]["alt"] and cell["metadata"]["mystnb"]["figure"]["name"]

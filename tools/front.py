@@ -1,0 +1,125 @@
+"""What a reader meets first: the answer and one picture; code that only prepares or draws is folded.
+
+A notebook computes before it can answer, and a reader wants the answer before the computation. So the output
+of its cell that is tagged ``answer`` is shown twice: where it was computed, and in a box under the title.
+Likewise its best picture, from the cell that is tagged ``picture``.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+Cell = dict[str, Any]
+
+ANSWER, PICTURE = "answer", "picture"
+# What the bar above a folded cell says, by the cell's tag.
+TAGGED = {
+    "colab": "Install, on Colab",
+    "parameters": "Parameters",
+    "injected-parameters": "Parameters of this run",
+    ANSWER: "How this is computed",
+}
+IMPORTS, DRAWING = "Imports", "How this is drawn"
+CONTENTS = "\n| | |\n"  # begins the table of what a page shows
+
+
+def write(executed: Path, target: Path) -> None:
+    """Write the page of an executed notebook, its picture beside it as ``first/<name>.png``.
+
+    A notebook that was not executed has no answer yet: of it only the code is folded.
+    """
+    page = json.loads(executed.read_text(encoding="utf-8"))
+    cells = page["cells"]
+    under_title = [answer for answer in map(_answer, cells) if answer]
+    for cell in cells:
+        picture = _picture(cell)
+        if picture:
+            place = target.parent / "first" / f"{target.stem}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(picture)
+            under_title.append(_shown(cell, f"first/{place.name}"))
+        _fold(cell)
+    _insert(cells, under_title)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(page, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def prompt(cell: Cell) -> str | None:
+    """What stands above a code cell that is folded, or None where its code is what the page is about."""
+    if cell["cell_type"] != "code":
+        return None
+    for tag, words in TAGGED.items():
+        if tag in _tags(cell):
+            return words
+    source = _source(cell)
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError:  # a magic
+        return None
+    if statements and all(map(_prepares, statements)):
+        return IMPORTS
+    draws = "figure" in cell["metadata"].get("mystnb", {}) or "plt.show()" in source or "widgets." in source
+    return DRAWING if draws else None
+
+
+def _prepares(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Import | ast.ImportFrom) or ast.unparse(statement) == "plots.style()"
+
+
+def _fold(cell: Cell) -> None:
+    words = prompt(cell)
+    if words:
+        cell["metadata"]["tags"] = [*_tags(cell), "hide-input"]
+        cell["metadata"].setdefault("mystnb", {}).update(code_prompt_show=words, code_prompt_hide=words)
+
+
+def _answer(cell: Cell) -> str | None:
+    """The box with what a cell tagged as the answer has put out."""
+    if ANSWER not in _tags(cell):
+        return None
+    words = [_text(output["data"]["text/markdown"]) for output in _outputs(cell, "text/markdown")]
+    return (
+        ":::{admonition} What came out\n:class: tip answer\n" + "\n\n".join(words) + "\n:::"
+        if words
+        else None
+    )
+
+
+def _picture(cell: Cell) -> bytes | None:
+    pictures = _outputs(cell, "image/png") if PICTURE in _tags(cell) else []
+    return base64.b64decode(_text(pictures[0]["data"]["image/png"])) if pictures else None
+
+
+def _shown(cell: Cell, place: str) -> str:
+    described = cell["metadata"]["mystnb"]
+    image = f"```{{image}} {place}\n:alt: {described['image']['alt']}\n:class: first-picture\n```"
+    return f"{image}\n\n*{{numref}}`{described['figure']['name']}`, below, says what this is.*"
+
+
+def _insert(cells: list[Cell], under_title: list[str]) -> None:
+    title = next(cell for cell in cells if cell["cell_type"] == "markdown")
+    text = _source(title)
+    before, contents, after = text.partition(CONTENTS)
+    title["source"] = "\n\n".join([before.rstrip(), *under_title]) + (
+        "\n" + contents + after if contents else "\n"
+    )
+
+
+def _tags(cell: Cell) -> list[str]:
+    return cell["metadata"].get("tags", [])
+
+
+def _outputs(cell: Cell, kind: str) -> list[dict[str, Any]]:
+    return [output for output in cell.get("outputs", []) if kind in output.get("data", {})]
+
+
+def _source(cell: Cell) -> str:
+    return _text(cell["source"])
+
+
+def _text(lines: str | list[str]) -> str:
+    return lines if isinstance(lines, str) else "".join(lines)
