@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -91,18 +91,26 @@ def _vocabulary(files: tuple[tuple[Path, int, int], ...]) -> tuple[str, ...]:
     return NONE, UNKNOWN, *ranked[: SIZE - 2]
 
 
+def encoded(texts: Sequence[str], known: Sequence[str]) -> np.ndarray:
+    """The first `LENGTH` words of each text as indices of ``known``, int16 (n, LENGTH), filled up with 0.
+
+    A word that is not known is 1, and so is a text without words.
+    """
+    index = {word: k for k, word in enumerate(known)}
+    rows = np.zeros((len(texts), LENGTH), np.int16)
+    for row, text in zip(rows, texts, strict=True):
+        found = [index.get(word, 1) for word in words_of(text)[:LENGTH]] or [1]
+        row[: len(found)] = found
+    return rows
+
+
 def _domain(name: str, folder: Path, made: tuple[list[str], np.ndarray], first: int = 0) -> Domain:
     """A domain of texts; equal ones are one group, whatever split they are cut by."""
     texts, labels = made
     known = vocabulary(folder)
-    index = {word: k for k, word in enumerate(known)}
-    rows = np.zeros((len(texts), LENGTH), np.int16)
+    rows = encoded(texts, known)
     groups: dict[bytes, str] = {}
-    names = []
-    for row, text in enumerate(texts):
-        found = [index.get(word, 1) for word in words_of(text)[:LENGTH]] or [1]
-        rows[row, : len(found)] = found
-        names.append(groups.setdefault(rows[row].tobytes(), f"{name}-{first + row:05d}"))
+    names = [groups.setdefault(row.tobytes(), f"{name}-{first + k:05d}") for k, row in enumerate(rows)]
     return Domain(
         name=name,
         images=torch.from_numpy(rows)[:, :, None, None],
