@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-import front
+import lift
 import status
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,7 +53,7 @@ def stage(pages: dict[str, Path], root: Path, staging: Path) -> None:
     for name in ("_config.yml", "_toc.yml"):
         _copy(root / name, staging / name)
     for name, executed in pages.items():
-        front.write(executed, staging / NOTEBOOKS / f"{name}.ipynb")
+        lift.write(executed, staging / NOTEBOOKS / f"{name}.ipynb")
     generated = staging / PROSE / "_generated"
     generated.mkdir()
     (generated / "status.md").write_text(status.page(pages), encoding="utf-8")

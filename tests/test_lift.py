@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-import front
+import lift
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -34,7 +34,7 @@ def page(tmp_path, *cells):
     )
     notebook = nbformat.v4.new_notebook(cells=[title, *cells])
     nbformat.write(notebook, tmp_path / "executed.ipynb")
-    front.write(tmp_path / "executed.ipynb", tmp_path / "staging/07_page.ipynb")
+    lift.write(tmp_path / "executed.ipynb", tmp_path / "staging/07_page.ipynb")
     return json.loads((tmp_path / "staging/07_page.ipynb").read_text())["cells"]
 
 
@@ -67,11 +67,11 @@ def test_of_a_page_that_was_not_executed_only_the_code_is_folded(tmp_path):
 @pytest.mark.parametrize(
     "cell, words",
     [
-        (code("import os", ["colab"]), front.TAGGED["colab"]),
-        (code("seed: int = 0", ["parameters"]), front.TAGGED["parameters"]),
-        (code("import numpy as np\nfrom mstl.report import plots\n\nplots.style()"), front.IMPORTS),
-        (code("ax.plot(x)\nplt.show()"), front.DRAWING),
-        (code("draw()", figure={"name": "fig-a"}), front.DRAWING),
+        (code("import os", ["colab"]), lift.TAGGED["colab"]),
+        (code("seed: int = 0", ["parameters"]), lift.TAGGED["parameters"]),
+        (code("import numpy as np\nfrom mstl.report import plots\n\nplots.style()"), lift.IMPORTS),
+        (code("ax.plot(x)\nplt.show()"), lift.DRAWING),
+        (code("draw()", figure={"name": "fig-a"}), lift.DRAWING),
         (code("import os\nx = 1"), None),
         (code("loss = f(x)"), None),
         (code("%time f(x)"), None),
@@ -80,17 +80,16 @@ def test_of_a_page_that_was_not_executed_only_the_code_is_folded(tmp_path):
     ],
 )
 def test_folded_is_what_prepares_or_draws(cell, words):
-    assert front.prompt(cell) == words
+    assert lift.prompt(cell) == words
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_a_page_has_one_picture_with_a_description_and_a_page_of_results_one_answer(path):
     cells = json.loads(path.read_text())["cells"]
     tagged = {
-        tag: [c for c in cells if tag in c["metadata"].get("tags", [])]
-        for tag in (front.ANSWER, front.PICTURE)
+        tag: [c for c in cells if tag in c["metadata"].get("tags", [])] for tag in (lift.ANSWER, lift.PICTURE)
     }
-    assert len(tagged[front.ANSWER]) == bool(RESULTS.match(path.stem)), "cells tagged answer"
-    assert len(tagged[front.PICTURE]) <= 1
-    for cell in tagged[front.PICTURE]:
+    assert len(tagged[lift.ANSWER]) == bool(RESULTS.match(path.stem)), "cells tagged answer"
+    assert len(tagged[lift.PICTURE]) <= 1
+    for cell in tagged[lift.PICTURE]:
         assert cell["metadata"]["mystnb"]["image"]["alt"] and cell["metadata"]["mystnb"]["figure"]["name"]
