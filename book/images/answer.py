@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-from draw import EDGE, HERE, INK, MUTED, TARGET, text, write
+from draw import EDGE, HERE, INK, MUTED, PANEL, TARGET, text, write
 
 from mstl.report.grid import answer
 from mstl.report.grid.answer import ALL, FEW, LITERAL, OURS, READINGS, rung_label
@@ -46,7 +46,7 @@ def picture(rows: pd.DataFrame, reading: answer.Reading) -> tuple[str, int, int,
             text(16, y - 2, name, 15, ink, "start", font_weight=weight),
             text(16, y + 14, what, 12, MUTED, "start"),
             f'<path d="M{low} {y} H{high}" stroke="{colour(row.method)}" stroke-width="2.5"/>',
-            f'<circle cx="{mean}" cy="{y}" r="6" fill="{"none" if hollow else colour(row.method)}" '
+            f'<circle cx="{mean}" cy="{y}" r="6" fill="{PANEL if hollow else colour(row.method)}" '
             f'stroke="{colour(row.method)}" stroke-width="2.5"/>',
             text(width - 14, y + 5, f"{row.dice:.1f}", 15, ink, "end", font_weight=weight),
         ]

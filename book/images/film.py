@@ -41,7 +41,7 @@ STYLE = (
 .film-up {{ animation-name: film-up }} .film-down {{ animation-name: film-down; opacity: .1 }}
 .film-part0 {{ animation-name: film-part0 }} .film-part1 {{ animation-name: film-part1 }}
 .film-part2 {{ animation-name: film-part2 }}
-@keyframes film-head {{ 0%, 20% {{ opacity: 1 }} 22%, 98% {{ opacity: .6 }} 100% {{ opacity: 1 }} }}
+@keyframes film-head {{ 0%, 20% {{ opacity: 1 }} 22%, 98% {{ opacity: .75 }} 100% {{ opacity: 1 }} }}
 @keyframes film-say {{ 0% {{ opacity: 0 }} 1%, 19% {{ opacity: 1 }} 20%, 100% {{ opacity: 0 }} }}
 @keyframes film-go {{
   0%, 20% {{ opacity: 0; transform: translateX(0) }} 22% {{ opacity: 1 }}
@@ -110,8 +110,8 @@ def film() -> None:
         640,
         322,
         "The method in five steps: three sources that know one part of a car each; a sub-network for each; a "
-        "tug of war between extractor F and discriminator D; attention that keeps what transfers; fusion to a "
-        "whole car",
+        "tug of war between extractor F and discriminator D; attention that keeps what transfers; fusion "
+        "to a whole car",
         STYLE,
         f'<g class="film">{"".join(parts)}</g>'.replace(' class-="', ' class="'),
     )

@@ -175,7 +175,7 @@ def sentences(cars: Mapping[str, pd.DataFrame], link: Link) -> list[str]:
         f"**Where each source *labels* a part, the idea {ours[0].choose('works', 'is open', 'fails')}.** "
         "On photographs, without one label of the target, MSTL-plus reaches a Dice coefficient of "
         f"{percent(none, OURS)} %, {ours[0].to('the best rival')}; with {FEW} labels {percent(few, OURS)} %, "
-        f"{ours[FEW].to()}: {link('the targets set beforehand', 'label')}.",
+        f"{ours[FEW].to()}: {link('the bars set beforehand', 'label')}.",
         f"**What carries it: {carried if simpler else 'sub-networks, more than simpler controls'}.** "
         "Two controls know only that sources label parts: MSTL-plus is "
         f"{control[0].to(named(knowing[0]))} without labels and {control[FEW].to(named(knowing[FEW]))} with "
@@ -184,7 +184,7 @@ def sentences(cars: Mapping[str, pd.DataFrame], link: Link) -> list[str]:
         f"{pooled.choose('pool them', 'sources change little', 'sources harm')}.** "
         f"With {FEW} labels source combine, one network on all sources, is {pooled.to('target only')}; MSTL, "
         f"the literal reading, is {lost.to('source combine')} and {literal.to('target only')}: "
-        f"{link('the targets set beforehand', 'show')}.",
+        f"{link('the bars set beforehand', 'show')}.",
         f"**There MSTL-plus {plus.choose('brings the gain back', 'is no clear gain', 'loses, too')}, and "
         f"{ensemble.choose('more than an ensemble', 'an ensemble does as much', 'an ensemble does more')}.** "
         f"It is {plus.to('target only')}, {ensemble.to('as many pooled networks')}, and with a harmful "
