@@ -1,4 +1,4 @@
-"""What each finished page gets: a description, a card for links, its commit, and diagrams in the theme's colours.
+"""What each finished page gets: a description, a card for links, its commit, diagrams in the theme's colours.
 
 A Sphinx extension; ``_config.yml`` names it, and `book.build` lets Sphinx find it.
 """
@@ -10,8 +10,9 @@ import re
 from html import escape
 from pathlib import Path
 
-import status
 from docutils import nodes
+
+import status
 
 LONGEST = 200  # characters of a description; search engines show no more
 CARD = "_static/card.png"  # book/images/answer.py draws it
@@ -40,7 +41,7 @@ def setup(app) -> dict[str, bool]:
 
 
 def no_thebe(app) -> None:
-    """Take sphinx_thebe out: no page offers it, and it writes a line twice that the browser calls an error."""
+    """Take sphinx_thebe out: no page offers it, and it writes a line twice that browsers call an error."""
     for found in app.events.listeners.values():
         found[:] = [one for one in found if not one.handler.__module__.startswith("sphinx_thebe")]
     app.config.html_css_files = [f for f in app.config.html_css_files if "thebe" not in str(f)]
@@ -80,7 +81,7 @@ def tags(app, pagename: str, context: dict, doctree) -> str:
 
 
 def description(doctree) -> str:
-    """The first paragraph of a page that stands in no box, table or caption, cut at a word; ``""`` without."""
+    """The first paragraph of a page that stands in no box, table or caption, cut at a word; or ``""``."""
     for paragraph in doctree.findall(nodes.paragraph) if doctree else ():
         node = paragraph
         while node.parent is not None and not isinstance(node.parent, NEVER_COUNTED):
@@ -109,7 +110,7 @@ def themed(body: str, files: dict[str, Path]) -> str:
 
 
 def inline(file: Path, alt: str) -> str:
-    """One diagram as an element of a page: its names its own, its colours variables, its title the ``alt``."""
+    """A diagram as an element of a page: its names its own, its colours variables, its title the ``alt``."""
     svg = file.read_text(encoding="utf-8")
     svg = re.sub(r'id="([^"]+)"', rf'id="{file.stem}-\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{file.stem}-\1)", svg)

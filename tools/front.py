@@ -38,7 +38,7 @@ def citation() -> dict:
 
 @functools.cache
 def said() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """`answer.sentences` and `answer.advice` with links as ``[[words|place]]``; says so where runs are missing."""
+    """`answer.sentences` and `answer.advice`, links as ``[[words|place]]``; or that runs are missing."""
     try:
         cars = answer.load(str(ROOT / "results"))
         sentences = answer.sentences(cars, lambda words, place: f"[[{words}|{place}]]")
