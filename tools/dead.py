@@ -7,8 +7,8 @@ from html import unescape
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
-LINK = re.compile(r'<[a-z]+\b[^>]*?\s(?:href|src)="([^"]*)"')
-ANCHOR = re.compile(r'<[a-z]+\b[^>]*?\s(?:id|name)="([^"]+)"')
+LINK = re.compile(r'<[a-zA-Z][\w-]*[^>]*?\s(?:href|src)="([^"]*)"')
+ANCHOR = re.compile(r'<[a-zA-Z][\w-]*[^>]*?\s(?:id|name)="([^"]+)"')
 ELSEWHERE = re.compile(r"[a-z][a-z+.-]*:|//")
 
 
