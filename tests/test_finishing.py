@@ -47,6 +47,18 @@ def test_a_diagram_follows_the_theme_and_keeps_white_words_white(tmp_path):
     assert finishing.themed(other, {"two.svg": file}) == other
 
 
+def test_source_leads_back_to_what_is_documented():
+    block = '<div class="viewcode-block" id="{}">\n<a class="viewcode-back" href="../a.html#{}">[docs]</a>'
+    pages = {"m.cut.f": "b", "m.g": "a"}
+
+    def led(name, anchor):
+        return finishing.led_back(block.format(name, anchor), "m.cut", pages, "../{}.html".format)
+
+    assert 'href="../b.html#m.cut.f">[docs]</a>' in led("f", "m.f")
+    assert 'href="../a.html#m.g">[docs]</a>' in led("g", "m.g")
+    assert "href" not in led("h", "m.h") and 'id="h"' in led("h", "m.h")
+
+
 def test_every_colour_of_the_diagrams_has_one_for_the_dark():
     css = (ROOT / "book/_static/custom.css").read_text(encoding="utf-8")
     dark = set(re.findall(r"--diagram-(\w+):", css))

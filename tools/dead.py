@@ -12,9 +12,14 @@ ANCHOR = re.compile(r'<[a-zA-Z][\w-]*[^>]*?\s(?:id|name)="([^"]+)"')
 ELSEWHERE = re.compile(r"[a-z][a-z+.-]*:|//")
 
 
+def _written(html: Path) -> list[Path]:
+    """The pages; what lies in ``_static`` are templates of the theme."""
+    return [path for path in sorted(html.rglob("*.html")) if path.relative_to(html).parts[0] != "_static"]
+
+
 def links(html: Path) -> list[str]:
     """Every dead link below ``html``, once, as ``page: link``."""
-    pages = {path.resolve(): path.read_text(encoding="utf-8") for path in sorted(html.rglob("*.html"))}
+    pages = {path.resolve(): path.read_text(encoding="utf-8") for path in _written(html)}
     anchors = {path: {unescape(name) for name in ANCHOR.findall(text)} for path, text in pages.items()}
     found = []
     for path, text in pages.items():

@@ -54,10 +54,41 @@ def finish(app, pagename: str, templatename: str, context: dict, doctree) -> Non
     footer = context.get("theme_extra_footer", "")
     context["theme_extra_footer"] = f"{footer} Built from commit {escape(commit())}."
     if "body" in context:
-        context["body"] = themed(context["body"], sources(app))
+        body = themed(context["body"], sources(app))
+        if pagename.startswith("_modules/"):
+            module = pagename.removeprefix("_modules/").replace("/", ".")
+            body = led_back(
+                body,
+                module,
+                {name: one.docname for name, one in app.env.domaindata["py"]["objects"].items()},
+                lambda docname: app.builder.get_relative_uri(pagename, docname),
+            )
+        context["body"] = body
 
 
 commit = functools.cache(status.commit)  # once for all pages
+
+
+def led_back(body: str, module: str, pages: dict[str, str], address) -> str:
+    """A page of source whose links back to the documentation name what is documented, or are left out.
+
+    ``sphinx.ext.viewcode`` names all of a module after the package that offers a part of it.
+
+    Args:
+        body: of the page.
+        module: whose source it shows.
+        pages: documented name -> page.
+        address: of a page, seen from this one.
+    """
+
+    def mended(match: re.Match) -> str:
+        name = f"{module}.{match[2]}"
+        if match[4] in pages:
+            return match[0]
+        return f'{match[1]}{match[3]}{address(pages[name])}#{name}">{match[5]}' if name in pages else match[1]
+
+    pattern = r'(<div class="viewcode-block" id="([^"]+)">\s*)(<a [^>]*href=")[^"#]*#([^"]+)">(.*?</a>)'
+    return re.sub(pattern, mended, body, flags=re.DOTALL)
 
 
 def tags(app, pagename: str, context: dict, doctree) -> str:

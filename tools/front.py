@@ -42,7 +42,11 @@ def said() -> tuple[tuple[str, ...], tuple[str, ...]]:
     try:
         cars = answer.load(str(ROOT / "results"))
         sentences = answer.sentences(cars, lambda words, place: f"[[{words}|{place}]]")
-        return tuple(sentences), tuple(answer.advice(cars))
+        # A number and its sign stay on one line.
+        return tuple(
+            tuple(line.replace(" %", "\u00a0%") for line in lines)
+            for lines in (sentences, answer.advice(cars))
+        )
     except (ValueError, InputError) as error:
         missing = (f"The tables in `results` do not hold what the answer needs: {error}.",)
         return missing, missing
@@ -55,9 +59,9 @@ def listed(lines: tuple[str, ...], link, mark: str = "* ") -> str:
 
 
 def in_book(words: str, place: str) -> str:
-    """A link within the book, from a page in ``book/``."""
+    """A link within the book, from a page in ``book/``; HTML, for Markdown knows no heading of notebooks."""
     page, anchor = answer.PLACES[place]
-    return f"[{words}](../{page}.ipynb{'#' if anchor else ''}{anchor})"
+    return f'<a class="reference internal" href="../{page}.html{"#" if anchor else ""}{anchor}">{words}</a>'
 
 
 def in_readme(words: str, place: str) -> str:
