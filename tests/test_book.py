@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from test_finishing import console
 
 import book
 
@@ -65,6 +66,16 @@ def test_the_book_is_built_and_needs_no_network(root):
     assert sum(file.stat().st_size for file in mathjax.rglob("*") if file.is_file()) < 4e6
     for address in loaded:
         assert (html / "notebooks" / address.split("?")[0]).exists(), address
+    address = yaml.safe_load((ROOT / "_config.yml").read_text())["html"]["baseurl"]
+    for name in ("book/intro.html", "notebooks/01_toy.html"):
+        page = (html / name).read_text()
+        assert "THEBE" not in page and "unpkg" not in page and "Built from commit " in page
+        (said,) = re.findall(r'<meta name="description" content="([^"]+)"', page)
+        assert f'<meta property="og:description" content="{said}"' in page and len(said) > 15
+        assert re.search(r'<meta property="og:image" content="https://[^"]+/_static/card.png"', page)
+        assert f'<link rel="canonical" href="{address}{name}"' in page
+        assert console(html / name) == []
+    assert (html / "_static/card.png").exists()
 
 
 def test_a_broken_reference_stops_the_build_and_is_listed(root, capsys):

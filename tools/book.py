@@ -11,6 +11,8 @@ from pathlib import Path
 
 import yaml
 
+import dead
+import front
 import lift
 import status
 
@@ -56,7 +58,9 @@ def stage(pages: dict[str, Path], root: Path, staging: Path) -> None:
         lift.write(executed, staging / NOTEBOOKS / f"{name}.ipynb")
     generated = staging / PROSE / "_generated"
     generated.mkdir()
-    (generated / "status.md").write_text(status.page(pages), encoding="utf-8")
+    for name, text in {"status.md": status.page(pages), **front.pages()}.items():
+        (generated / name).write_text(text, encoding="utf-8")
+    front.pack(generated / front.TABLES)
 
 
 def build(pages: dict[str, Path], root: Path = ROOT) -> int:
@@ -86,7 +90,7 @@ def build(pages: dict[str, Path], root: Path = ROOT) -> int:
             [*command, "--all", "-W", "-n", "--keep-going"],
             stdout=file,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "NO_COLOR": "1"},
+            env={**os.environ, "NO_COLOR": "1", "PYTHONPATH": os.pathsep.join(_found())},
         )
     warnings = _warnings(log.read_text(encoding="utf-8", errors="replace"), staging)
     if ended.returncode or warnings or not (html / "index.html").exists():
@@ -97,8 +101,17 @@ def build(pages: dict[str, Path], root: Path = ROOT) -> int:
             print(f"  {warning}", file=sys.stderr)
         return 1
     _prune_mathjax(html / "_static" / "mathjax")
+    if nowhere := dead.links(html):
+        print(f"error: {len(nowhere)} links of the book lead nowhere:", file=sys.stderr)
+        print("\n".join(f"  {link}" for link in nowhere), file=sys.stderr)
+        return 1
     print(f"The book: {html.relative_to(root)}/index.html")
     return 0
+
+
+def _found() -> list[str]:
+    """Where Sphinx finds modules: this folder, for `finishing`, before what was set."""
+    return [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
 
 
 def _warnings(log: str, staging: Path) -> list[str]:

@@ -97,7 +97,8 @@ def _picture(cell: Cell) -> bytes | None:
 def _shown(cell: Cell, place: str) -> str:
     described = cell["metadata"]["mystnb"]
     image = f"```{{image}} {place}\n:alt: {described['image']['alt']}\n```"
-    return f":::{{container}} first-picture\n{image}\n:::\n\n*{{numref}}`{described['figure']['name']}`, below, says what this is.*"
+    said = f"*{{numref}}`{described['figure']['name']}`, below, says what this is.*"
+    return f":::{{container}} first-picture\n{image}\n:::\n\n{said}"
 
 
 def _insert(cells: list[Cell], under_title: list[str]) -> None:
