@@ -75,7 +75,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         TrainConfig.of(found["settings"])
-        if not isinstance(found["sources"], list) or not found["sources"]:
+        reads = methods.find(found["settings"]["method"]).reads_sources
+        if not isinstance(found["sources"], list) or (reads and not found["sources"]):
             raise ValueError("sources")
         if not all(isinstance(value, bool) for value in found.get("partial", [])):
             raise ValueError("partial")
