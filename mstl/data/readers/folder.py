@@ -26,7 +26,9 @@ from mstl.system.tables import check_name
 _EXPECTED = "images/ and masks/ with files of equal names (endings may differ)"
 
 
-def listing(path: str | Path, name: str = "folder", unlabelled: bool = False) -> Listing:
+def listing(
+    path: str | Path, name: str = "folder", unlabelled: bool = False, grouped: bool = True
+) -> Listing:
     """The images and masks under ``path``.
 
     Splits never cut through a group. Groups are read from ``groups.csv`` (columns ``name``,
@@ -37,6 +39,7 @@ def listing(path: str | Path, name: str = "folder", unlabelled: bool = False) ->
         path: the folder.
         name: of the domain to come.
         unlabelled: whether images may lack a mask; one line says how many have one.
+        grouped: False takes each image for a group of its own.
 
     Raises:
         InputError: a folder is missing, a mask has no image or an image, even if it may, as no other has one
@@ -53,7 +56,10 @@ def listing(path: str | Path, name: str = "folder", unlabelled: bool = False) ->
             f"one ({enumerated(alone)})"
         )
     table = groups_table(path)
-    groups = groups_from_names(images) if table is None else read_groups(table, images)
+    if not grouped:
+        groups = {stem: stem for stem in images}
+    else:
+        groups = groups_from_names(images) if table is None else read_groups(table, images)
 
     def read_masks(record: Record, full: tuple[int, int]) -> tuple[np.ndarray, None]:
         return read_mask(Path(record.mask), full, record.image), None

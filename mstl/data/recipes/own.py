@@ -36,6 +36,7 @@ def task_of(
     name: str = "folder/own",
     partial: bool = False,
     tested: bool = True,
+    grouped: bool = True,
 ) -> Task:
     """A task of your own: J sources by name and a target, split by group as in `local_task`.
 
@@ -52,6 +53,7 @@ def task_of(
         name: of the task.
         partial: whether the sources mark a part of the object only; a `Domain` may say so itself.
         tested: False lets all masks of the target teach; there is no test then, no validation and no score.
+        grouped: False takes each image of the target's folder for an object of its own, whatever its name.
 
     Raises:
         InputError: names alike, files that do not fit, sources of unequal size, an image that is in a source
@@ -64,7 +66,7 @@ def task_of(
     if len({source.size for source in made}) > 1:
         found = ", ".join(f"{source.name} {source.size}" for source in made)
         raise InputError(f"all sources must have one height and width; got {found}: load them alike")
-    whole = _domain(target, "target", size, cache_dir, unlabelled=True)
+    whole = _domain(target, "target", size, cache_dir, unlabelled=True, grouped=grouped)
     _check(whole, "target", tested)
     check_apart(made, whole)
     check_labelled(made)
@@ -179,7 +181,9 @@ def _domain(
     size: tuple[int, int],
     cache_dir: str | Path | None,
     unlabelled: bool = False,
+    grouped: bool = True,
 ) -> Domain:
     if not isinstance(place, Domain):
-        place = store.domain(folder.listing(place, unlabelled=unlabelled), size, cache_dir)
+        found = folder.listing(place, unlabelled=unlabelled, grouped=grouped)
+        place = store.domain(found, size, cache_dir)
     return replace(place, name=name)
