@@ -1,4 +1,4 @@
-"""Command line: ``python -m mstl train|layers|weights|predict|collect|diagnose|tiles|methods``."""
+"""Command line: ``python -m mstl train|layers|weights|predict|fetch|release|collect|diagnose|tiles|...``."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def predict(run: str, images: str, out: str, device: str = "cpu") -> None:
     """Predict the images of a folder with a finished run: their masks, or a table of their classes, in OUT.
 
     Args:
-        run: folder of the run.
+        run: folder of the run, or release:NAME of a released one, as `fetch` lists them.
         images: folder of the images.
         out: folder for the masks, or for predictions.csv with file, class and its probability.
         device: auto, cpu or cuda.
@@ -107,6 +107,34 @@ def predict(run: str, images: str, out: str, device: str = "cpu") -> None:
 
     written = predict_folder(run, images, out, device)
     print(written[0] if written[0].suffix == ".csv" else f"{len(written)} masks in {out}")
+
+
+def fetch(name: str = "") -> None:
+    """Download a trained network of this version's release, once, and print its folder; list all by default.
+
+    Args:
+        name: one of those that are listed.
+    """
+    from mstl.run.release import fetch_run, released
+
+    if name:
+        print(fetch_run(name))
+        return
+    for entry in released():
+        print(f"{entry.name}  {entry.bytes / 1e6:.1f} MB  {entry.says}  {entry.command}")
+
+
+def release(runs: str = "runs", out: str = "release") -> None:
+    """Write what a release offers to `fetch`: a zip file of each finished run below RUNS, and their index.
+
+    Args:
+        runs: folder of all runs.
+        out: folder to write; it must not exist.
+    """
+    from mstl.run.release import make_release
+
+    for path in make_release(runs, out):
+        print(path)
 
 
 def tiles(folder: str, out: str, size: tuple[int, int] = (128, 128)) -> None:
@@ -141,6 +169,8 @@ def main() -> None:
                 "layers": layers,
                 "weights": weights,
                 "predict": predict,
+                "fetch": fetch,
+                "release": release,
                 "collect": collect,
                 "diagnose": diagnose,
                 "tiles": tiles,

@@ -331,9 +331,6 @@ def test_tasks_that_cannot_be_batched():
         Batches(make_task(labelled=0, unlabelled=0))
     with pytest.raises(InputError, match="one height and width"):
         Batches(make_task(sources=(domain("front", 3), domain("rear", 3, (16, 16)))))
-    nothing = Task("x/y", (), domain("l", 2), None, domain("v", 2), domain("t", 2))
-    with pytest.raises(InputError, match="no source"):
-        Batches(nothing)
 
 
 # --- sharp edges ------------------------------------------------------------------------------------
@@ -442,9 +439,6 @@ def test_refusals_say_what_was_found():
         Batches(make_task(), labelled_share=-0.1)
     with pytest.raises(InputError, match=r"^task 'test/parts' has no target training images; give it some$"):
         Batches(make_task(labelled=0, unlabelled=0))
-    task = replace(make_task(), sources=())
-    with pytest.raises(InputError, match=r"^task 'test/parts' has no source; give it at least one$"):
-        Batches(task)
     task = replace(make_task(), unlabelled=domain("unlabelled", 3, (16, 16)))
     wanted = (
         r"^all target images must have one height and width; "

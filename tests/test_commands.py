@@ -24,6 +24,7 @@ import run as workflow
 from mstl import methods
 from mstl.__main__ import main
 from mstl.run.config import TrainConfig
+from mstl.system import project
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*sorted((ROOT / "book").rglob("*.md")), *sorted((ROOT / "notebooks").glob("*.py"))]
@@ -141,17 +142,21 @@ def test_make(command, place, monkeypatch, capsys):
         assert config.method in OWN or methods.configured(config.method, config.overrides)
 
 
-def test_python(place, monkeypatch, capsys):
+def test_python(place, served, monkeypatch, capsys):
     """In order, in one folder, at the smallest profile; of own methods the page's own test does it."""
     lines = [c for c in COMMANDS if c.startswith("python -m mstl ") and "coral" not in c]
-    first = "mstl tiles ", "mstl weights "
-    for line in sorted(lines, key=lambda c: (not any(part in c for part in first), " train " not in c)):
+    steps = ("mstl tiles ", "mstl weights "), (" train ",), (" release --",), ("",)
+    folder, address = served
+    monkeypatch.setattr(project, "address", lambda: address)
+    for line in sorted(lines, key=lambda c: [any(part in c for part in step) for step in steps].index(True)):
         _, _, _, *words = shlex.split(line.replace("<folder>", "runs/studio/parts/mstl/labels-8/seed-0"))
         smaller = ["--profile", "tiny"] if words[0] == "train" and "--profile" not in words else []
         if "runs-grid" in words:
             shutil.copytree("runs", "runs-grid")
         monkeypatch.setattr(sys, "argv", ["mstl", *words, *smaller])
         main()
+        if words[0] == "release":
+            shutil.copytree(words[words.index("--out") + 1], folder / "releases/download" / project.release())
     assert len(lines) >= 8
     for table in ("results/studio/runs.csv", "results/grid/folder/cars.csv"):
         assert Path(table).exists()

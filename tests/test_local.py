@@ -369,8 +369,11 @@ def test_the_recipes_give_the_numbers_of_sources_that_are_promised():
         "views-styled": views,
         "whole-styled": views,
         "chimeras": {"studio": (3, 1, 2), "studio-styles": (3, 1, 2)},
-        "own": {"folder": ()},
-        "own-masks": {"folder": ()},
+        **{
+            f"own{kind}{end}": {"folder": ()}
+            for kind in ("", "-masks", "-alone")
+            for end in ("", "-untested")
+        },
     }
     assert RECIPES["parts"].number("parts", "folder", 0) == 2
     assert RECIPES["parts"].number("parts", "studio", 4) == 4

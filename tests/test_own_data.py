@@ -135,7 +135,18 @@ def test_sources_made_in_python_may_have_a_size_of_their_own():
             lambda p: (p / "sources/place 1/masks/x0.png").rename(p / "sources/place 1/masks/y.png"),
             "image without mask: x0; expected a mask of the same name in .*place 1",
         ),
-        (lambda p: (p / "target/masks/a_1.png").unlink(), "image without mask: a_1; .*target/masks"),
+        (
+            lambda p: (p / "target/masks/a_1.png").rename(p / "target/masks/a_l.png"),
+            "mask without image: a_l; .*target/images",
+        ),
+        (
+            lambda p: [q.rename(q.with_name(f"x{q.name}")) for q in (p / "target/masks").iterdir()],
+            "image without mask: a_1, a_2, .* and 7 more; expected a mask of the same name in .*target/masks",
+        ),
+        (
+            lambda p: [q.unlink() for q in (p / "target/masks").glob("[c-f]*")],
+            r"target: 4 images with masks of 2 groups \(a, b\); a split .* needs 3 .* recipe own-untested",
+        ),
         (
             lambda p: shutil.copytree(p / "sources/place 0", p / "sources/PLACE 0"),
             "sources 'PLACE 0' and 'place 0' have names alike; rename",
@@ -180,8 +191,6 @@ def test_other_bad_requests_are_one_clear_error(own, tmp_path):
 
 def test_bad_domains_are_one_clear_error():
     target = blobs("target", 12, SIZE, seed=9)
-    with pytest.raises(InputError, match=r"at least one source; got none"):
-        task_of({}, target)
     with pytest.raises(InputError, match=r"one height and width; got a .16, 24., b .32, 48."):
         task_of({"a": blobs("a", 4, (16, 24), 0), "b": blobs("b", 4, SIZE, 1)}, target)
     with pytest.raises(InputError, match="'a' and 'A ' have names alike"):

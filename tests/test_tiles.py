@@ -88,9 +88,9 @@ def test_what_exists_is_not_overwritten_and_what_fails_leaves_nothing(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["large", "out"]
 
 
-def test_missing_masks_are_named(tmp_path):
+def test_masks_that_are_of_no_image_are_named(tmp_path):
     save(tmp_path / "large", "a")
     save(tmp_path / "large", "b")
-    (tmp_path / "large/masks/b.png").unlink()
-    with pytest.raises(InputError, match="b"):
+    (tmp_path / "large/masks/b.png").rename(tmp_path / "large/masks/c.png")
+    with pytest.raises(InputError, match="mask without image: c"):
         cut_folder(tmp_path / "large", tmp_path / "out", (16, 24))

@@ -58,7 +58,7 @@ class Batch:
         source_x: float32 (J, b, c, h', w'), augmented.
         source_y: masks float32 (J, b, 1, h', w') in {0, 1}, or classes int64 (J, b).
         source_ids: int64 (J, b) on the CPU, rows in ``task.sources[j]``.
-        targets: J target batches; synchronised, the same object J times.
+        targets: J target batches, or one where there is no source; synchronised, the same object J times.
         bridges: float32 (b, c, h, w), augmented; None where the task has none.
     """
 
@@ -71,7 +71,7 @@ class Batch:
     @property
     def J(self) -> int:
         """Number of sources."""
-        return len(self.targets)
+        return len(self.source_x)
 
     @property
     def sources(self) -> tuple[Labelled, ...]:
@@ -144,7 +144,7 @@ class Batches:
         device: where batches are made.
 
     Raises:
-        InputError: a parameter out of range, no source, no target training image, or unequal image sizes.
+        InputError: a parameter out of range, or unequal image sizes.
     """
 
     def __init__(
@@ -169,12 +169,7 @@ class Batches:
                 raise InputError(f"{name} must be an integer of at least 1; got {value!r}")
         if not 0 <= labelled_share <= 1:
             raise InputError(f"labelled_share must lie in [0, 1]; got {labelled_share!r}")
-        labelled, unlabelled = task.labelled, task.unlabelled
-        target = [domain for domain in (labelled, unlabelled) if domain is not None]
-        if not target:
-            raise InputError(f"task {task.name!r} has no target training images; give it some")
-        if not task.sources:
-            raise InputError(f"task {task.name!r} has no source; give it at least one")
+        labelled, unlabelled, target = task.labelled, task.unlabelled, task.training
         _same_size(task.sources, "sources")
         _same_size(target, "target images")
         pool = [] if task.bridges is None else [task.bridges]
@@ -214,7 +209,7 @@ class Batches:
             rows[: self._target_sizes[0]].to(self.device) for rows in (target[0].images, labels(target[0]))
         )
         self._unlabelled_x = target[-1].images[: self._target_sizes[1]].to(self.device)
-        self._target_streams = ["shared"] if synchronised else self._streams
+        self._target_streams = ["shared"] if synchronised or not self._streams else self._streams
         self._target_cycles = [
             tuple(
                 Cycle(n, seed, f"{kind} target {stream}")
@@ -250,6 +245,18 @@ class Batches:
 
     def at(self, step: int) -> Batch:
         """The batch of one step, without moving the iterator."""
+        x, y, ids = self._drawn_sources(step) if self._sources else self._no_sources()
+        targets = tuple(self._target(k, step) for k in range(len(self._target_streams)))
+        return Batch(
+            source_x=x,
+            source_y=y,
+            source_ids=ids,
+            targets=targets * max(self.J, 1) if self.synchronised else targets,
+            bridges=self._bridge_images(step),
+        )
+
+    def _drawn_sources(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Images, labels and rows of a step, as a `Batch` holds them."""
         b = self.batch_size
         ids = torch.stack([cycle.rows(step * b, b) for cycle in self._source_cycles])
         rows = ids.to(self.device, non_blocking=True)
@@ -262,14 +269,14 @@ class Batches:
             x = recoloured(x, own, self._drawn_colours(step))
         draw = Draw.cat([self._draw(b, f"source {stream}", step) for stream in self._streams])
         sources, y = self._varied(x, y, draw)
-        targets = tuple(self._target(k, step) for k in range(len(self._target_streams)))
-        return Batch(
-            source_x=sources.images.unflatten(0, (self.J, b)),
-            source_y=y.unflatten(0, (self.J, b)),
-            source_ids=ids,
-            targets=targets * self.J if self.synchronised else targets,
-            bridges=self._bridge_images(step),
-        )
+        return sources.images.unflatten(0, (self.J, b)), y.unflatten(0, (self.J, b)), ids
+
+    def _no_sources(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The same of none: no image in the target's shape."""
+        b, x, y = self.batch_size, self._unlabelled_x, self._labelled_y
+        nothing = x.new_zeros(0, b, *x.shape[1:], dtype=torch.float32)
+        labels = torch.float32 if self.problem.moves else torch.int64
+        return nothing, y.new_zeros(0, b, *y.shape[1:], dtype=labels), torch.zeros(0, b, dtype=torch.int64)
 
     def _bridge_images(self, step: int) -> Tensor | None:
         """b bridges, varied as sources are."""

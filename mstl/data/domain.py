@@ -37,6 +37,8 @@ class Domain:
         partial: whether masks mark a part of the object only. What they leave unmarked is unknown then: it
             is background, or another part.
         vocabulary: the words of texts; empty where there are none.
+        known: uint8 (n,), 1 where the image has a mask or class and 0 where it has none, which then holds
+            zeros; None where all have one. Only unlabelled images of a target may lack it.
     """
 
     name: str
@@ -50,10 +52,11 @@ class Domain:
     classes: tuple[str, ...] = ()
     partial: bool = False
     vocabulary: tuple[str, ...] = ()
+    known: Tensor | None = None
 
     def __post_init__(self) -> None:
         n, _, h, w = self.images.shape if self.images.ndim == 4 else (0, 0, 0, 0)
-        expected = {"masks": (n, 1, h, w), "parts": (n, 1, h, w), "labels": (n,)}
+        expected = {"masks": (n, 1, h, w), "parts": (n, 1, h, w), "labels": (n,), "known": (n,)}
         if self.is_vectors:
             self._check_vectors()
         else:
@@ -85,6 +88,22 @@ class Domain:
                 f"domain {self.name!r}: labels are indices of its {len(self.classes)} classes, of which "
                 f"{MOST_CLASSES} are the most; found label {int(self.labels.max())}"
             )
+        if self.known is not None:
+            self._check_known()
+
+    def _check_known(self) -> None:
+        """Nobody can read what nobody gave: it is zero. Where nothing is missing, nothing needs saying."""
+        if int(self.known.max()) > 1:
+            raise InputError(f"domain {self.name!r}: known must hold 0 and 1 only")
+        missing = self.known == 0
+        for field in ("masks", "parts", "labels"):
+            value = getattr(self, field)
+            if value is not None and bool(value[missing].any()):
+                raise InputError(
+                    f"domain {self.name!r}: {field} of images that are not known must be 0; found others"
+                )
+        if not bool(missing.any()):
+            object.__setattr__(self, "known", None)
 
     def _check_vectors(self) -> None:
         kind = self.images.dtype
@@ -114,6 +133,11 @@ class Domain:
         """Height and width in pixels."""
         return self.images.shape[-2], self.images.shape[-1]
 
+    @property
+    def has_label(self) -> np.ndarray:
+        """bool (n,), whether an image has a mask or class."""
+        return np.ones(len(self), bool) if self.known is None else self.known.cpu().numpy() == 1
+
     def select(self, index: np.ndarray | list[int], name: str | None = None) -> Domain:
         """The images at ``index`` (integers or booleans), in that order.
 
@@ -139,6 +163,9 @@ class Domain:
             for field in TENSORS
             if (own := getattr(self, field)) is not None and (theirs := getattr(other, field)) is not None
         }
+        if self.known is not None or other.known is not None:
+            known = np.concatenate((self.has_label, other.has_label))
+            tensors["known"] = torch.from_numpy(known.astype(np.uint8)).to(self.images.device)
         return replace(
             self,
             name=name,
@@ -147,6 +174,12 @@ class Domain:
             views=np.concatenate((self.views, other.views)),
             part_names=self.part_names if "parts" in tensors else (),
         )
+
+    def labelled(self) -> Domain | None:
+        """The images that have a mask or class, or None where none has."""
+        if self.known is None:
+            return self
+        return self.select(self.has_label) if self.has_label.any() else None
 
     def to(self, device: torch.device | str) -> Domain:
         """The same domain with its tensors on ``device``."""
@@ -175,4 +208,4 @@ class Domain:
         return digest.hexdigest()
 
 
-TENSORS = ("images", "masks", "parts", "labels")
+TENSORS = ("images", "masks", "parts", "labels", "known")

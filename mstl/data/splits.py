@@ -10,7 +10,9 @@ import numpy as np
 
 from mstl.data.chance import chance, shuffled
 from mstl.data.domain import Domain
+from mstl.data.readers.listing import enumerated
 from mstl.system.errors import InputError
+from mstl.system.notes import note
 
 # With the studio's 96 cars the target trains on 33 of them: 32 labelled images show 32 cars.
 TARGET_SHARE = 0.55  # of all cars; the sources share the rest equally
@@ -71,6 +73,8 @@ def split_target(
     labels: int,
     seed: int,
     kinds: np.ndarray | None = None,
+    tested: bool = True,
+    hint: str = "",
 ) -> TargetSplit:
     """Test, validation and training cars; ``labels`` training images are labelled.
 
@@ -82,13 +86,16 @@ def split_target(
         rows: the target's rows.
         names: n names that tell images of a car apart whatever their row.
         kinds: the class of each row, if any; test, validation and labelled images are spread over classes.
+        tested: whether there are test and validation; without them all cars train.
+        hint: what to do where labels are more than training images.
 
     Raises:
         InputError: too few cars for test, validation and training, or more labels than training images.
     """
     cars = shuffled(set(groups[rows].tolist()), seed, "target")
-    n_test = max(1, round(TEST_SHARE * len(cars)))
-    n_validation = max(1, round(VALIDATION_SHARE * len(cars)))
+    n_test, n_validation = (
+        max(1, round(share * len(cars))) if tested else 0 for share in (TEST_SHARE, VALIDATION_SHARE)
+    )
     if len(cars) < n_test + n_validation + 1:
         raise InputError(
             f"the target has {len(cars)} cars; training, validation and test need one each at least: use "
@@ -106,9 +113,8 @@ def split_target(
     order = [images[car][turn] for turn in range(most) for car in training if turn < len(images[car])]
     order = evenly(order, {} if kinds is None else dict(enumerate(kinds.tolist())))
     if not 0 <= labels <= len(order):
-        raise InputError(
-            f"labels = {labels}, but the target has {len(order)} training images; choose 0 to {len(order)}"
-        )
+        images = f"{len(order)} training images" + (" with a label" if hint else "")
+        raise InputError(f"labels = {labels}, but the target has {images}; choose 0 to {len(order)}{hint}")
     return TargetSplit(
         labelled=np.array(order[:labels], dtype=np.int64),
         unlabelled=np.array(sorted(order[labels:]), dtype=np.int64),
@@ -135,21 +141,53 @@ def evenly(items: list, kinds: Mapping) -> list:
 
 
 def image_names(domain: Domain) -> list[str]:
-    """A name for each image that splits cannot change: car, view, and count among those alike."""
+    """A name for each image that splits cannot change: car, view, and count among those alike.
+
+    Images without a label are counted last, so that they change no other's name.
+    """
     count: dict[tuple[str, int], int] = {}
-    names = []
-    for key in zip(domain.groups.tolist(), domain.views.tolist(), strict=True):
+    names = [""] * len(domain)
+    for row in np.argsort(~domain.has_label, kind="stable").tolist():
+        key = str(domain.groups[row]), int(domain.views[row])
         count[key] = count.get(key, 0) + 1
-        names.append(f"{key[0]}_{key[1]:02d}_{count[key]}")
+        names[row] = f"{key[0]}_{key[1]:02d}_{count[key]}"
     return names
 
 
-def divide(whole: Domain, rows: np.ndarray, labels: int, seed: int) -> dict[str, Domain | None]:
+def divide(
+    whole: Domain, rows: np.ndarray, labels: int, seed: int, tested: bool = True
+) -> dict[str, Domain | None]:
     """The target's four parts by name, as a `Task` takes them; None where there is no such image.
+
+    Images that have a label are split; those that have none are unlabelled training images, but for those of
+    cars that are tested. They change nothing about the split of the others.
+
+    Args:
+        whole: the target and more.
+        rows: the target's.
+        labels, seed, tested: as `split_target`.
 
     Raises:
         InputError: as `split_target`.
     """
     kinds = None if whole.labels is None else whole.labels.numpy()
-    split = split_target(whole.groups, rows, image_names(whole), labels, seed, kinds)
-    return {name: whole.select(index, name) if len(index) else None for name, index in vars(split).items()}
+    known = whole.has_label
+    hint = f"; {UNTESTED}" if tested and not known.all() else ""
+    split = split_target(
+        whole.groups, rows[known[rows]], image_names(whole), labels, seed, kinds, tested, hint
+    )
+    if not tested:
+        note(f"all {int(known[rows].sum())} labelled images of the target may teach, and none is scored")
+    bare = rows[~known[rows]]
+    kept = bare[~np.isin(whole.groups[bare], whole.groups[np.r_[split.validation, split.test]])]
+    if left := sorted({*whole.groups[bare].tolist()} - {*whole.groups[kept].tolist()}):
+        note(
+            f"{len(bare) - len(kept)} images without a label are left out, as their groups are tested: "
+            f"{enumerated(left)}"
+        )
+    parts = vars(split) | {"unlabelled": np.union1d(split.unlabelled, kept)}
+    return {name: whole.select(index, name) if len(index) else None for name, index in parts.items()}
+
+
+# What else there is to do where labels are too few for a test.
+UNTESTED = "or let every label teach and score nothing: recipe own-untested, in Python tested=False"

@@ -94,6 +94,9 @@ def domain(listing: Listing, size: Size, cache_dir: str | Path | None = None) ->
         if listing.classes
         else None,
         classes=listing.classes,
+        known=torch.tensor([r.mask is not None for r in listing.records], dtype=torch.uint8)
+        if listing.read_masks
+        else None,
     )
 
 
@@ -140,10 +143,12 @@ def decode(listing: Listing, size: Size) -> tuple[dict[str, Tensor], dict[str, l
         record = listing.records[row]
         picture = read_picture(record.image, size, listing.cut)
         pixels["images"][row] = torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1)
-        if listing.read_masks:
+        if listing.read_masks and record.mask is None:
+            pixels["masks"][row] = 0
+        elif listing.read_masks:
             mask, indices = listing.read_masks(record, picture.full)
             pixels["masks"][row, 0] = torch.from_numpy(resize_mask(mask, size))
-        if listing.part_names:
+        if listing.part_names:  # of images that all have masks
             pixels["parts"][row, 0] = torch.from_numpy(resize_parts(indices, mask, size))
         return ["dim"] * picture.dim + ["turned"] * _may_be_turned(record, picture)
 

@@ -20,7 +20,7 @@ from mstl.system.tables import to_cell
 
 
 def cut_folder(folder: str | Path, out: str | Path, size: Size) -> int:
-    """Cut the images of a folder, and their masks, into tiles of one size; what `folder` reads again.
+    """Cut the images of a folder, and what masks they have, into tiles of one size, for `folder` to read.
 
     An object of which a whole image would leave a pixel's width when it is stretched to a network's input,
     such as a vessel or a crack, keeps its size in a tile. Tiles cover each image; where a side is no multiple
@@ -43,7 +43,7 @@ def cut_folder(folder: str | Path, out: str | Path, size: Size) -> int:
     if place.exists():
         raise InputError(f"out: {place} exists already; name a folder that does not")
     check_writable("out", place)
-    found = listing(folder)
+    found = listing(folder, unlabelled=True)
     for record in found.records:
         full = full_size(record.image)
         if full[0] < height or full[1] < width:
@@ -59,13 +59,13 @@ def cut_folder(folder: str | Path, out: str | Path, size: Size) -> int:
         rows = []
         for record in progress(found.records, len(found.records), "cutting"):
             pixels, full = read_image(record.image, full_size(record.image))
-            mask, _ = found.read_masks(record, full)
-            for i, j, rows_of, columns_of in tiles(mask.shape, size):
+            mask = None if record.mask is None else found.read_masks(record, full)[0]
+            for i, j, rows_of, columns_of in tiles(pixels.shape[:2], size):
                 name = f"{record.name}_r{i}c{j}"
                 Image.fromarray(pixels[rows_of, columns_of]).save(made / "images" / f"{name}.png")
-                Image.fromarray(mask[rows_of, columns_of].astype(np.uint8) * 255).save(
-                    made / "masks" / f"{name}.png"
-                )
+                if mask is not None:
+                    marked = mask[rows_of, columns_of].astype(np.uint8) * 255
+                    Image.fromarray(marked).save(made / "masks" / f"{name}.png")
                 rows.append((to_cell(name), to_cell(record.group)))
         with (made / "groups.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([("name", "group"), *rows])

@@ -45,7 +45,7 @@ def watched(task: Task, images: int = 24) -> Watched | None:
     names = tuple(source.name for source in task.sources)
     true = {name for name in names if name not in EXTRA}
     fitting = [layout for layout in car.LAYOUTS.values() if true and true <= set(layout)]
-    if task.validation.parts is None or not fitting:
+    if task.validation is None or task.validation.parts is None or not fitting:
         return None
     count = len(task.validation)
     chosen = np.sort(np.random.default_rng(0).choice(count, min(images, count), replace=False))

@@ -36,6 +36,8 @@ class Method(nn.Module, ABC):
     aligns: tuple[str, ...] = ()
     #: whether all sub-networks receive the same target batch
     synchronised: bool = True
+    #: whether it learns from sources: without, a task may have none
+    reads_sources: bool = True
     #: train on the masks of all target training images (the upper reference)
     all_labels: bool = False
     #: weight of the consistency with the averaged weights (mean teacher) where the run does not set one

@@ -17,6 +17,8 @@ class TargetOnly(Method):
     .. math:: \min_\theta \; \mathbb E_{T_l}\,\mathcal L(f_\theta(x), y)
     """
 
+    reads_sources = False
+
     def build(self) -> None:
         self.network = self.new_networks(1)[0]
 

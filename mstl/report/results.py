@@ -20,6 +20,7 @@ from mstl.report.scores import BESIDES, TITLES, columns, score, title
 from mstl.run.names import Setting, Variant
 from mstl.system.errors import InputError
 from mstl.system.files import check_writable, path_of, replacing
+from mstl.system.notes import note
 from mstl.system.progress import progress
 from mstl.system.tables import read_csv, to_cells
 
@@ -193,7 +194,10 @@ def _again(folder: Path) -> str:
 
 
 def _finished(runs: Path) -> list[Path]:
-    folders = sorted(manifest.parent for manifest in runs.glob("**/manifest.json"))
+    manifests = sorted(runs.glob("**/manifest.json"))
+    folders = [manifest.parent for manifest in manifests if not _untested(manifest)]
+    if len(folders) < len(manifests):
+        note(f"{runs}: {len(manifests) - len(folders)} finished runs without a test have no score")
     if not folders:
         raise InputError(
             f"no finished run below {runs}; train one with `python -m mstl train` or `make reproduce`"
@@ -219,6 +223,14 @@ def _say_left_out(runs: Path, found: list[Path], chosen: list[Path]) -> None:
 def _unfinished(runs: Path) -> int:
     begun = (config.parent for config in runs.glob("**/config.json"))
     return sum(not (folder / "manifest.json").exists() for folder in begun)
+
+
+def _untested(manifest: Path) -> bool:
+    """Whether a run has no score at all; one that cannot be read is for `_read_run` to report."""
+    try:
+        return json.loads(manifest.read_text(encoding="utf-8")).get("tested") is False
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False
 
 
 def _left_out(count: int, reason: str) -> str:

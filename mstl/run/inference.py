@@ -25,6 +25,7 @@ from mstl.problems import Classification, Problem, Segmentation
 from mstl.run.checkpoint import check_finite, fitting, load_checkpoint
 from mstl.run.config import TrainConfig
 from mstl.run.device import find_device
+from mstl.run.release import run_folder
 from mstl.system.errors import InputError
 from mstl.system.files import check_writable, path_of, replacing
 from mstl.system.notes import note
@@ -39,14 +40,14 @@ def load_method(folder: str | Path, device: torch.device | str = "cpu") -> Metho
     the classes that ``manifest.json`` names.
 
     Args:
-        folder: a run's folder, with ``manifest.json`` and ``checkpoint.pt``.
+        folder: a run's folder, with ``manifest.json`` and ``checkpoint.pt``, or ``release:<name>``.
         device: where to put it: auto, cpu or cuda as `find_device` reads them, or a torch device.
 
     Raises:
         InputError: the run is unfinished, its checkpoint is damaged, of another run or not finite, or the
             device is not there.
     """
-    folder = path_of("run", folder)
+    folder = run_folder(folder)
     if not isinstance(device, torch.device):
         device = find_device(device)
     found = read_manifest(folder)
@@ -75,7 +76,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         TrainConfig.of(found["settings"])
-        if not isinstance(found["sources"], list) or not found["sources"]:
+        reads = methods.find(found["settings"]["method"]).reads_sources
+        if not isinstance(found["sources"], list) or (reads and not found["sources"]):
             raise ValueError("sources")
         if not all(isinstance(value, bool) for value in found.get("partial", [])):
             raise ValueError("partial")
@@ -115,7 +117,7 @@ def predict_folder(run: str, images: str, out: str, device: str = "cpu") -> list
     classes, ``predictions.csv`` has one row an image: file, most probable class, its probability.
 
     Args:
-        run: folder of a finished run.
+        run: folder of a finished run, or ``release:<name>`` of a released one (`mstl.run.release`).
         images: folder of JPEG or PNG images.
         out: folder for ``<name>.png`` or ``predictions.csv``; made if missing.
         device: auto, cpu or cuda.
@@ -126,7 +128,7 @@ def predict_folder(run: str, images: str, out: str, device: str = "cpu") -> list
     Raises:
         InputError: the run or an image cannot be used, or ``out`` is ``images``; earlier masks stay.
     """
-    folder, place, to = path_of("run", run), path_of("images", images), path_of("out", out)
+    folder, place, to = run_folder(run), path_of("images", images), path_of("out", out)
     device = find_device(device)
     files = files_by_stem(existing_folder(place, "images"))
     if to.resolve() == place.resolve():

@@ -46,6 +46,8 @@ def search_layers(
     if config.method != "amcf" or hyper.cuts != "none":
         raise InputError("only the cuts of method=amcf are searched, and overrides must not name cuts")
     task = config.task() if task is None else task
+    if task.validation is None:
+        raise InputError(f"task {task.name!r} has no validation images to search on; give it some")
     with torch.device("meta"):
         found = [len(convolutions(network.encoder)) for network in hyper.networks(0, task.problem)]
     tried: list[dict[str, object]] = []

@@ -103,7 +103,7 @@ def train(
     with alone_in(folder):
         remove_temporaries(folder)
         if config.devices > 1:
-            choose(config, task.test.is_vectors)  # calibrates, if need be, before several processes do
+            choose(config, task.training[0].is_vectors)  # calibrates, if need be, before several processes do
             launch(_run, config, task, identity, on_log)
         else:
             _run(Team(), config, task, identity, on_log)
@@ -118,6 +118,11 @@ def _check_network(config: TrainConfig, task: Task | None = None) -> None:
     hyper = methods.configured(config.method, config.overrides, **_elsewhere(config))
     if task is not None:
         methods.check(config.method, problem=task.problem.name, reads=task.problem.reads)
+        if methods.find(config.method).reads_sources and not task.sources:
+            raise InputError(
+                f"method {config.method!r} learns from sources, and task {task.name!r} has none; choose "
+                "target_only, or give it some"
+            )
     if task is not None or config.problem == "segmentation":
         with torch.device("meta"):
             hyper.networks(1, task and task.problem)
@@ -191,7 +196,7 @@ class Trainer:
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         accelerator = find_device(config.device)
         devices = [self.team.rank] if self.team.world > 1 and accelerator == "cuda" else 1
-        self.precision = choose(config, task.test.is_vectors)
+        self.precision = choose(config, task.training[0].is_vectors)
         # A team is started by `distributed`, never by SLURM, which Fabric would otherwise ask for ranks.
         alone, precision = LightningEnvironment(), self.precision.precision
         self.fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision, plugins=alone)
@@ -335,17 +340,20 @@ class Trainer:
             return method.predict(images.to(self.fabric.device)).float()
 
     def evaluate(self, folder: Path, identity: dict[str, Any]) -> None:
-        """Scores per image of validation and test cars, domain probes, and the manifest."""
+        """Scores per image of validation and test cars, where there are any, domain probes, the manifest."""
         start = time.perf_counter()
         tables = []
         for split in ("validation", "test"):
             domain = getattr(self.task, split)
+            if domain is None:
+                continue
             logits = predict_domain(self.predict, domain, self.fabric.device)
             table = self.task.problem.table(logits, domain)
             table.insert(0, "split", split)
             tables.append(table)
-        with replacing(folder / "images.csv") as temporary:
-            to_cells(pd.concat(tables)).to_csv(temporary, index=False, float_format="%.6g")
+        if tables:
+            with replacing(folder / "images.csv") as temporary:
+                to_cells(pd.concat(tables)).to_csv(temporary, index=False, float_format="%.6g")
         constant = self._constant()
         if constant:
             print(
@@ -372,8 +380,10 @@ class Trainer:
         }
         if self.task.problem.classes:
             manifest |= {"classes": self.task.problem.classes, "shape": self.task.problem.shape}
-        if self.task.test.vocabulary:
-            manifest |= {"vocabulary": self.task.test.vocabulary}
+        if vocabulary := self.task.training[0].vocabulary:
+            manifest |= {"vocabulary": vocabulary}
+        if self.task.test is None:
+            manifest |= {"tested": False}
         # From here on the run counts, whatever becomes of what only describes it.
         pending = {name: {} for name in PROBED}
         write_json(folder / "manifest.json", manifest | pending | {"pending": sorted(pending)})
@@ -388,8 +398,7 @@ class Trainer:
 
     def _constant(self) -> str:
         """What is predicted on the target's training images if it is always the same, else ``""``."""
-        target = [d for d in (self.task.labelled, self.task.unlabelled) if d is not None]
-        images = torch.cat([domain.images[:CHECKED] for domain in target])
+        images = torch.cat([domain.images[:CHECKED] for domain in self.task.training])
         return self.task.problem.constant(self.predict(to_float(images)))
 
     def state(self) -> dict[str, Any]:
@@ -500,7 +509,8 @@ class Trainer:
     @torch.no_grad()
     def _attention(self) -> dict[str, float]:
         """Entropy of the attention, and with part maps how well it ranks each source's own part (AUC)."""
-        domain = self.task.validation if self.watched is None else self.watched.domain
+        whole = self.task.validation or self.task.training[-1]
+        domain = whole if self.watched is None else self.watched.domain
         maps = self.method.attention_maps(to_float(domain.images[:24].to(self.fabric.device)))
         if maps is None:
             return {}
@@ -511,8 +521,10 @@ class Trainer:
     def _probes(self, features: str) -> dict[str, float | None]:
         """Accuracy of a fresh probe for every source, on what the method's function ``features`` returns.
 
-        None where a source has too few cars to tell.
+        None where a source has too few cars to tell; nothing where no target image is left to tell apart.
         """
+        if self.task.test is None:
+            return {}
         method = self.method if self.averaged is None else self.averaged.module
         read = getattr(method, features)
         result = {}

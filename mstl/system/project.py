@@ -29,12 +29,22 @@ def revision() -> str:
     """The commit that pip installed from git, or the tag of the installed version."""
     installed = metadata.distribution("mstl").read_text("direct_url.json")
     commit = json.loads(installed or "{}").get("vcs_info", {}).get("commit_id")
-    return commit or f"v{metadata.version('mstl')}"
+    return commit or release()
 
 
 def installed_file(path: str) -> str:
     """Address of a file of the repository as it is in the installed commit or version."""
     return f"{address()}/raw/{revision()}/{path}"
+
+
+def released_file(name: str) -> str:
+    """Address of a file that is attached to the release of the installed version."""
+    return f"{address()}/releases/download/{release()}/{name}"
+
+
+def release() -> str:
+    """Tag of the release of the installed version."""
+    return f"v{metadata.version('mstl')}"
 
 
 def installed_archive() -> str:

@@ -144,50 +144,55 @@ def unpack_member(came: Path, folder: Path) -> None:
         raise InputError(f"{came} is neither a zip archive nor a folder; delete it to fetch it again")
 
 
-def fetch(address: str, file: Path) -> None:
+OWN_DATA = "give the data's folder by data_dir"
+
+
+def fetch(address: str, file: Path, instead: str = OWN_DATA) -> None:
     """Download ``address`` to ``file``, over HTTPS from the first to the last redirection.
+
+    Args:
+        address: of a file.
+        file: where it goes.
+        instead: what a user without a network may do.
 
     Raises:
         InputError: another protocol, no network, no such page, more than 1 GiB, an hour, a minute of silence.
     """
-    _check_protocol(address)
+    _check_protocol(address, instead)
 
     def check_redirection(response: Any, *_: object, **__: object) -> None:
         if response.is_redirect:
-            _check_protocol(urljoin(response.url, response.headers["location"]))
+            _check_protocol(urljoin(response.url, response.headers["location"]), instead)
 
     load = pooch.HTTPDownloader(timeout=TIMEOUT, hooks={"response": check_redirection})
     try:
         with open(file, "wb") as handle:
-            load(address, _Limited(handle, address), None)
+            load(address, _Limited(handle, address, instead), None)
     except InputError:
         raise
     except Exception as error:  # requests raises a dozen kinds for no network
         raise InputError(
-            f"cannot download {address} ({type(error).__name__}); connect to the network, or give "
-            "the data's folder by data_dir"
+            f"cannot download {address} ({type(error).__name__}); connect to the network, or {instead}"
         ) from error
 
 
-def _check_protocol(address: str) -> None:
+def _check_protocol(address: str, instead: str) -> None:
     if urlsplit(address).scheme != "https":
-        raise InputError(f"{address}: downloads are over https only, without a detour; give data_dir")
+        raise InputError(f"{address}: downloads are over https only, without a detour; {instead}")
 
 
 class _Limited:
     """A file that takes only so many bytes, and only so long."""
 
-    def __init__(self, file: BinaryIO, address: str) -> None:
-        self._file, self._address, self._left = file, address, MOST_BYTES
+    def __init__(self, file: BinaryIO, address: str, instead: str) -> None:
+        self._file, self._address, self._instead, self._left = file, address, instead, MOST_BYTES
         self._end = time.monotonic() + MOST_SECONDS
 
     def write(self, chunk: bytes) -> None:
         self._left -= len(chunk)
         if self._left < 0 or time.monotonic() > self._end:
             spent = f"{MOST_BYTES:,} bytes" if self._left < 0 else f"{MOST_SECONDS:,} seconds"
-            raise InputError(
-                f"cannot download {self._address}: more than {spent}; give the data's folder by data_dir"
-            )
+            raise InputError(f"cannot download {self._address}: more than {spent}; {self._instead}")
         self._file.write(chunk)
 
     def flush(self) -> None:

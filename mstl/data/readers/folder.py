@@ -20,33 +20,52 @@ from mstl.data.readers.listing import (
 from mstl.data.readers.masks import read_mask
 from mstl.data.readers.tables import read_rows
 from mstl.system.errors import InputError
+from mstl.system.notes import note
 from mstl.system.tables import check_name
 
 _EXPECTED = "images/ and masks/ with files of equal names (endings may differ)"
 
 
-def listing(path: str | Path, name: str = "folder") -> Listing:
+def listing(
+    path: str | Path, name: str = "folder", unlabelled: bool = False, grouped: bool = True
+) -> Listing:
     """The images and masks under ``path``.
 
     Splits never cut through a group. Groups are read from ``groups.csv`` (columns ``name``,
     ``group``) if it exists; otherwise ``car_01`` and ``car_02`` belong to ``car``, and a name
     that shares its beginning with no other is its own group. ``car_05`` is view 5 of ``car``.
 
+    Args:
+        path: the folder.
+        name: of the domain to come.
+        unlabelled: whether images may lack a mask; one line says how many have one.
+        grouped: False takes each image for a group of its own.
+
     Raises:
-        InputError: a folder is missing, an image has no mask or a mask no image, or a name is used twice.
+        InputError: a folder is missing, a mask has no image or an image, even if it may, as no other has one
+            either, no mask; or a name is used twice.
     """
     path = existing_folder(path, _EXPECTED)
     images = files_by_stem(existing_folder(path / "images", _EXPECTED))
     masks = files_by_stem(existing_folder(path / "masks", _EXPECTED), ending="_mask", known=images)
-    check_pairs(images, masks, path / "images", path / "masks")
+    check_pairs(images, masks, path / "images", path / "masks", unlabelled)
+    if len(masks) < len(images):
+        alone = [stem for stem in images if stem not in masks]
+        note(
+            f"{path}: {len(masks)} of {len(images)} images have a mask; the other {len(alone)} train without "
+            f"one ({enumerated(alone)})"
+        )
     table = groups_table(path)
-    groups = groups_from_names(images) if table is None else read_groups(table, images)
+    if not grouped:
+        groups = {stem: stem for stem in images}
+    else:
+        groups = groups_from_names(images) if table is None else read_groups(table, images)
 
     def read_masks(record: Record, full: tuple[int, int]) -> tuple[np.ndarray, None]:
         return read_mask(Path(record.mask), full, record.image), None
 
     records = tuple(
-        Record(stem, groups[stem], view_number(stem.removeprefix(f"{groups[stem]}_")), file, masks[stem])
+        Record(stem, groups[stem], view_number(stem.removeprefix(f"{groups[stem]}_")), file, masks.get(stem))
         for stem, file in images.items()
     )
     return Listing(name, records, read_masks, version="folder 2")

@@ -26,7 +26,8 @@ class Record:
         group: the car.
         view: Carvana's view number 1..16, or 0 where unknown.
         image: the photograph's file, or its place in a zip file.
-        mask: likewise, or the annotation itself as text (run lengths, polygons); None where there is a class.
+        mask: likewise, or the annotation itself as text (run lengths, polygons); None where there is a class,
+            or where the image is an unlabelled one.
         parts: likewise, the part index map, or None.
         label: the class, an index of the listing's ``classes``, or None.
     """
@@ -167,13 +168,25 @@ def view_number(text: str) -> int:
     return int(text) if VIEW.fullmatch(text) else 0
 
 
-def check_pairs(images: Iterable[str], masks: Iterable[str], image_place: object, mask_place: object) -> None:
-    """Every image has a mask and every mask an image, or an InputError names those that have not."""
+def check_pairs(
+    images: Iterable[str],
+    masks: Iterable[str],
+    image_place: object,
+    mask_place: object,
+    unlabelled: bool = False,
+) -> None:
+    """Every mask has an image and, unless some may be ``unlabelled``, every image a mask.
+
+    Raises:
+        InputError: names those that have not.
+    """
     images, masks = set(images), set(masks)
     for one, other, what, missing, place in (
         (images, masks, "image without mask", "a mask", mask_place),
         (masks, images, "mask without image", "an image", image_place),
     ):
+        if unlabelled and one is images and one & other:
+            continue
         alone = sorted(one - other)
         if alone:
             raise InputError(f"{what}: {enumerated(alone)}; expected {missing} of the same name in {place}")

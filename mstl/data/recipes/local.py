@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from mstl.data.recipes import regions as car
 from mstl.data.recipes.coverage import check_labelled, note_coverage
 from mstl.data.recipes.domains import check_known, check_labels, collected_task
 from mstl.data.recipes.leaks import check_groups
-from mstl.data.recipes.own import own_domains
+from mstl.data.recipes.own import own_domains, own_target
 from mstl.data.recipes.partial import kept, plain, rows_of
 from mstl.data.recipes.partition import divisible, grown, partition
 from mstl.data.recipes.spoil import left_out, spoiled
@@ -71,11 +72,13 @@ class Recipe:
         description: one line.
         sources: allowed numbers J of sources for each data set, its default first; none where folders decide.
         make: from a request to J sources, the target's domain and the target's rows in it.
+        tested: whether the target is split into training, validation and test, or all of it trains.
     """
 
     description: str
     sources: dict[str, tuple[int, ...]]
     make: Callable[[Request], tuple[tuple[Domain, ...], Domain, np.ndarray]]
+    tested: bool = True
 
     def number(self, recipe: str, data: str, sources: int) -> int:
         """J for ``data``: ``sources``, or the default where it is 0 (and 0 where folders decide).
@@ -243,9 +246,19 @@ def _chimeras(request: Request) -> tuple[tuple[Domain, ...], Domain, np.ndarray]
     return sources, whole, np.arange(len(whole))
 
 
-def _own(request: Request, partial: bool) -> tuple[tuple[Domain, ...], Domain, np.ndarray]:
-    sources, whole = own_domains(request.data_dir, request.sources, request.size, request.cache_dir)
+def _own(
+    request: Request, tested: bool, partial: bool = False
+) -> tuple[tuple[Domain, ...], Domain, np.ndarray]:
+    place = request.data_dir, request.sources, request.size, request.cache_dir
+    sources, whole = own_domains(*place, tested)
     return tuple(replace(s, partial=partial) for s in sources), whole, np.arange(len(whole))
+
+
+def _alone(request: Request, tested: bool) -> tuple[tuple[Domain, ...], Domain, np.ndarray]:
+    if request.sources:
+        raise InputError(f"recipe 'own-alone' has no source; got sources = {request.sources}: choose 'own'")
+    whole = own_target(request.data_dir, request.size, request.cache_dir, tested)
+    return (), whole, np.arange(len(whole))
 
 
 def _kinds(whole: Domain) -> np.ndarray | None:
@@ -320,16 +333,19 @@ RECIPES: dict[str, Recipe] = {
         dict.fromkeys(("studio", "studio-styles"), (3, 1, 2)),
         _chimeras,
     ),
-    "own": Recipe(
-        "sources: the folders sources/<name> of data_dir; target: its folder target",
-        {"folder": ()},
-        lambda request: _own(request, partial=False),
-    ),
-    "own-masks": Recipe(
+}
+OWN = {
+    "own": ("sources: the folders sources/<name> of data_dir; target: its folder target", _own),
+    "own-masks": (
         "as own, each source marking a part of the object only, the target the whole",
-        {"folder": ()},
-        lambda request: _own(request, partial=True),
+        partial(_own, partial=True),
     ),
+    "own-alone": ("the folder target of data_dir and no source, for target_only and oracle", _alone),
+}
+RECIPES |= {
+    name + ending: Recipe(says + more, {"folder": ()}, partial(make, tested=not ending), not ending)
+    for name, (says, make) in OWN.items()
+    for ending, more in (("", ""), ("-untested", "; every mask of the target teaches, and nothing is scored"))
 }
 
 
@@ -390,11 +406,11 @@ def local_task(
     rows = rows[rows_of(whole, classes)[rows]]
     made, problem = left_out(made, without), Segmentation()
     check_labelled(made)
-    if recipe in ("own", "own-masks"):
+    if recipe.removesuffix("-untested") in OWN:
         note_coverage(made, whole)
     if whole.classes:
         problem = Classification(whole.classes, (3, *whole.size))
         check_known(made, whole.select(rows))
         check_labels(labels, labels, whole.classes)
     made = spoiled(made, extra, seed)
-    return Task(f"{data}/{recipe}", made, **divide(whole, rows, labels, seed), problem=problem)
+    return Task(f"{data}/{recipe}", made, **divide(whole, rows, labels, seed, base.tested), problem=problem)

@@ -16,12 +16,13 @@ from mstl.data.readers import folder
 from mstl.data.readers.listing import existing_folder, note_left_out
 from mstl.data.recipes.coverage import check_labelled, note_coverage
 from mstl.data.recipes.leaks import check_apart, check_groups
-from mstl.data.splits import divide
+from mstl.data.splits import UNTESTED, divide
 from mstl.data.task import Task
 from mstl.system.errors import InputError
 from mstl.system.tables import check_name
 
 _EXPECTED = "sources/<name>/ for each source and target/, each with images/ and masks/ of equal names"
+_ALONE = "target/ with images/ and masks/ of equal names"
 _TRAINING_VALIDATION_TEST = 3  # groups: one for each is the least
 
 
@@ -34,12 +35,16 @@ def task_of(
     cache_dir: str | Path | None = None,
     name: str = "folder/own",
     partial: bool = False,
+    tested: bool = True,
+    grouped: bool = True,
 ) -> Task:
-    """A task of your own: J ≥ 1 sources by name and a target, split by group as in `local_task`.
+    """A task of your own: J sources by name and a target, split by group as in `local_task`.
 
     Args:
         sources: for each name a folder with ``images/`` and ``masks/``, or a `Domain`. Their order is kept.
-        target: likewise. A quarter of its groups are for the test, an eighth for validation.
+            None at all is enough for ``target_only`` and ``oracle``.
+        target: likewise, but that images may lack a mask: those train without one. Of the groups with masks
+            a quarter are for the test, an eighth for validation.
         labels: labelled target images, 0 to all training images.
         seed: of the split.
         size: height and width to which the images of folders are stretched, sources and target alike.
@@ -47,11 +52,13 @@ def task_of(
         cache_dir: as in `load`.
         name: of the task.
         partial: whether the sources mark a part of the object only; a `Domain` may say so itself.
+        tested: False lets all masks of the target teach; there is no test then, no validation and no score.
+        grouped: False takes each image of the target's folder for an object of its own, whatever its name.
 
     Raises:
-        InputError: no source, names alike, files that do not fit, sources of unequal size, an image that is
-            in a source and in the target or in two groups of the target, fewer than three groups in the
-            target, or more labels than training images.
+        InputError: names alike, files that do not fit, sources of unequal size, an image that is in a source
+            and in the target or in two groups of the target, no mask in the target, for a test masks of
+            fewer than three groups, or more labels than training images that have them.
     """
     _check_names(list(sources))
     made = tuple(_domain(place, key, size, cache_dir) for key, place in sources.items())
@@ -59,19 +66,26 @@ def task_of(
     if len({source.size for source in made}) > 1:
         found = ", ".join(f"{source.name} {source.size}" for source in made)
         raise InputError(f"all sources must have one height and width; got {found}: load them alike")
-    whole = _domain(target, "target", size, cache_dir)
-    check_target(whole)
-    check_groups(whole, "target")
+    whole = _domain(target, "target", size, cache_dir, unlabelled=True, grouped=grouped)
+    _check(whole, "target", tested)
     check_apart(made, whole)
     check_labelled(made)
     note_coverage(made, whole)
-    return Task(name, made, **divide(whole, np.arange(len(whole)), labels, seed))
+    return Task(name, made, **divide(whole, np.arange(len(whole)), labels, seed, tested))
 
 
 def own_domains(
-    data_dir: str | Path | None, number: int, size: tuple[int, int], cache_dir: str | Path | None
+    data_dir: str | Path | None,
+    number: int,
+    size: tuple[int, int],
+    cache_dir: str | Path | None,
+    tested: bool = True,
 ) -> tuple[tuple[Domain, ...], Domain]:
     """The first ``number`` sources under ``data_dir``, all where it is 0, and the target.
+
+    Args:
+        data_dir, number: as above.
+        size, cache_dir, tested: as of `task_of`.
 
     Raises:
         InputError: fewer sources than that, or as `folders` and `task_of`.
@@ -84,11 +98,32 @@ def own_domains(
         )
     names = list(places)[: number or None]
     made = tuple(_domain(places[name], name, size, cache_dir) for name in names)
-    whole = _domain(target, "target", size, cache_dir)
-    check_target(whole, target)
-    check_groups(whole, target)
+    whole = _domain(target, "target", size, cache_dir, unlabelled=True)
+    _check(whole, target, tested)
     check_apart(made, whole)
     return made, whole
+
+
+def own_target(
+    data_dir: str | Path | None, size: tuple[int, int], cache_dir: str | Path | None, tested: bool = True
+) -> Domain:
+    """The target under ``data_dir``, whatever sources lie beside it.
+
+    Raises:
+        InputError: as `task_of`.
+    """
+    if data_dir is None:
+        raise InputError(f"recipe 'own-alone' needs data_dir: a folder with {_ALONE}")
+    place = existing_folder(existing_folder(data_dir, _ALONE) / "target", _ALONE)
+    whole = _domain(place, "target", size, cache_dir, unlabelled=True)
+    _check(whole, place, tested)
+    return whole
+
+
+def _check(target: Domain, place: str | Path, tested: bool) -> None:
+    if tested:
+        check_target(target, place)
+    check_groups(target, place)
 
 
 def folders(data_dir: str | Path | None) -> tuple[dict[str, Path], Path]:
@@ -116,32 +151,39 @@ def folders(data_dir: str | Path | None) -> tuple[dict[str, Path], Path]:
             f"move them to {place / 'name'}"
         )
     if not sources:
-        raise InputError(f"{place} holds no folder; expected {_EXPECTED}")
+        raise InputError(f"{place} holds no folder; expected {_EXPECTED}; recipe 'own-alone' needs none")
     _check_names(list(sources))
     return sources, existing_folder(path / "target", _EXPECTED)
 
 
 def check_target(target: Domain, place: str | Path = "the target") -> None:
-    """Enough groups for training, validation and test, or an InputError that says what a group is."""
-    groups = sorted(set(target.groups.tolist()))
+    """Enough groups with masks for training, validation and test, or an InputError that says what one is."""
+    marked = target.labelled()
+    groups = [] if marked is None else sorted(set(marked.groups.tolist()))
     if len(groups) < _TRAINING_VALIDATION_TEST:
+        images = f"{len(marked or ())} images{' with masks' if target.known is not None else ''}"
         raise InputError(
-            f"{place}: {len(target)} images of {len(groups)} groups ({', '.join(groups)}); a split into "
-            f"training, validation and test needs {_TRAINING_VALIDATION_TEST} or more. Names alike up to the "
-            "last _ are one group (a_1, a_2): add images, or name the groups in groups.csv"
+            f"{place}: {images} of {len(groups)} groups ({', '.join(groups)}); a split into training, "
+            f"validation and test needs {_TRAINING_VALIDATION_TEST} or more. Names alike up to the last _ "
+            f"are one group (a_1, a_2): add images with masks, or name the groups in groups.csv; {UNTESTED}"
         )
 
 
 def _check_names(names: list[str]) -> None:
-    if not names:
-        raise InputError("a task needs at least one source; got none")
     for one, other in combinations(names, 2):
         if one.strip().casefold() == other.strip().casefold():
             raise InputError(f"sources {one!r} and {other!r} have names alike; rename one of them")
 
 
 def _domain(
-    place: str | Path | Domain, name: str, size: tuple[int, int], cache_dir: str | Path | None
+    place: str | Path | Domain,
+    name: str,
+    size: tuple[int, int],
+    cache_dir: str | Path | None,
+    unlabelled: bool = False,
+    grouped: bool = True,
 ) -> Domain:
-    made = place if isinstance(place, Domain) else store.domain(folder.listing(place), size, cache_dir)
-    return replace(made, name=name)
+    if not isinstance(place, Domain):
+        found = folder.listing(place, unlabelled=unlabelled, grouped=grouped)
+        place = store.domain(found, size, cache_dir)
+    return replace(place, name=name)

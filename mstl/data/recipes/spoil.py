@@ -113,7 +113,7 @@ def left_out(sources: tuple, without: str | Sequence[str]) -> tuple:
                 "(commas separate several names)"
             )
     kept = tuple(source for source, name in zip(sources, known, strict=True) if name not in names)
-    if not kept:
+    if known and not kept:
         raise InputError(f"without={','.join(names)!r} leaves no source; leave one in at least")
     return kept
 

@@ -153,6 +153,8 @@ def load_run(folder: str | Path, data_dir: str | None = None) -> Run:
             f"{folder} was trained on other data than is there now (fingerprint {task.fingerprint()} instead "
             f"of {manifest['data_fingerprint']}); train it again, or name its data by data_dir"
         )
+    if task.test is None or not task.sources:
+        raise InputError(f"{folder} has no test images or no sources; diagnose compares these")
     key = {name: settings[name] for name in RUN_KEYS}
     key |= {"recipe": settings["setting"], "sources": len(task.sources), "method": settings["variant"]}
     return Run(folder, key, manifest, method, task)
