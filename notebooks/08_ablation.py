@@ -9,7 +9,7 @@
 # %% [markdown]
 # # Which ingredient carries it, and when does it not?
 #
-# MSTL has five ideas, and each is a switch. This page turns one switch at a time, then changes the situation instead: more
+# MSTL has five ideas, and each is a switch. This page turns one switch at a time, then changes the situation: more
 # labels, more sources, a bad source. Numbers are drawn from `results/grid/`, made by `make sweep SWEEP='main labels more ablation'`.
 #
 # | | |
@@ -29,9 +29,9 @@ if importlib.util.find_spec("mstl") is None:
 
 # %%
 import matplotlib.pyplot as plt
-from IPython.display import Markdown, display
+from IPython.display import HTML, Markdown, display
 
-from mstl.report import plots, results
+from mstl.report import explorer, plots, results
 from mstl.report.grid import comparison
 from mstl.report.grid import figures as draw
 from mstl.report.grid import text as text
@@ -56,14 +56,18 @@ Markdown("\n\n".join(filter(None, (text.describe(runs) + comparison.left_out(fol
 # %% [markdown]
 # ## One switch at a time
 #
-# Each row is MSTL-plus with one thing changed, minus MSTL-plus as it is, on the same cars and seeds. Left of zero, the
+# Turn one switch: MSTL-plus with that one thing changed, minus MSTL-plus as it is, on the same cars and seeds, in every
+# setting in which it was run. Left of zero, the
 # change costs points, so what it removes was useful. An interval that holds zero means: not distinguishable with these
 # seeds and cars, which is not the same as *no effect*. And with so many rows about one in twenty would stay clear of zero by chance
 # alone: a single row is a hint, not a finding.
 #
-# That a switch of the adversary changes nothing at all in a run is no mistake. MSTL-plus closes the adversarial game for a source
-# whose share of foreground is far from the target's, and while it is closed no such switch can matter: the gradient ratio in the
-# log of that run is 0.
+# In some runs a switch of the adversary changes nothing at all. MSTL-plus closes the adversarial game for a source whose share of
+# foreground is far from the target's, and while it is closed such a switch has nothing to act on: the gradient ratio in the log of that
+# run is 0.
+
+# %%
+HTML(explorer.switchboard("grid"))
 
 # %%
 changes = comparison.ablation(every)
@@ -117,9 +121,16 @@ plt.show()
 # opposite. Both are added to the true sources. {term}`Negative transfer` is what they cost.
 
 # %%
-bad = comparison.robustness(cars[cars["labels"] == labels])
-bad = comparison.unchanged(bad[bad["recipe"] == recipe])
-text.for_readers(bad[["method", "extra", "difference", "low", "high", "seeds", "note"]])
+rows = cars[cars["labels"] == labels]
+bad = comparison.unchanged(comparison.robustness(rows).query("recipe == @recipe"))
+text.with_and_without(comparison.unchanged(rows), recipe)
+
+# %%
+Markdown(text.difference_lines(bad, "{method} with a {extra} source", "without it"))
+
+# %% [markdown]
+# Is the source called harmful harmful? The line of source combine says so: where its interval holds zero, pooling hardly suffers, and
+# what a method gains over pooling there is no protection against harm.
 
 # %% mystnb={"figure": {"name": "fig-robustness", "caption": "Score with an added useless or harmful source minus the score without it, on the same cars, in points, with the 95 % paired bootstrap interval over seeds and cars. From `make sweep SWEEP=main`."}, "image": {"alt": "Dot-and-interval chart with methods as rows and the change by a useless and by a harmful source, a line at zero."}}
 draw.robustness_dots(bad)

@@ -342,6 +342,8 @@ Markdown(text.ablation_lines(changes))
 
 # %% [markdown]
 # ## The tables
+#
+# Each of these settings is also a chart, with differences to a method of your choice: {doc}`../book/explorer`.
 
 # %%
 for name in available:

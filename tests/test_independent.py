@@ -86,7 +86,7 @@ def test_the_mmd_sees_distances_between_rows_and_nothing_else(sample, b, estimat
     assert mmd2(x @ q, y @ q, b, estimator).item() == pytest.approx(value, abs=1e-9)
 
 
-@pytest.mark.trust("formulas", "The order of rows is nothing to a distance between domains.")
+@pytest.mark.trust("formulas", "A distance between domains does not depend on the order of rows.")
 @MANY
 @given(samples(), bandwidths, st.sampled_from(("unbiased", "biased")), st.randoms(use_true_random=False))
 def test_rows_may_be_permuted(sample, b, estimator, random):

@@ -136,8 +136,9 @@ EQUAL = [
 
 @pytest.mark.trust(
     "limits",
-    "Whatever the number of sources, switching off what distinguishes two methods leaves one method: MSTL+ "
-    "becomes MSTL, MSTL becomes one DANN a source, multi-model consistency becomes one DANN a source.",
+    "Whatever the number of sources, switching off what distinguishes two methods leaves one method: "
+    "MSTL-plus becomes MSTL, MSTL becomes one DANN a source, multi-model consistency becomes one DANN a "
+    "source.",
 )
 @pytest.mark.parametrize("sources", [1, 2, 3, 4])
 @pytest.mark.parametrize("labels", [0, 4])
@@ -436,7 +437,7 @@ def test_strength_zero_is_the_method_without_its_adversary(name, sources):
     assert all((of_adversary[key] == 0).all() for key in of_adversary.keys() - watching)
 
 
-@pytest.mark.trust("limits", "Sharpness 0, or equal distances, weigh all sources alike in MSTL+.")
+@pytest.mark.trust("limits", "Sharpness 0, or equal distances, weigh all sources alike in MSTL-plus.")
 @pytest.mark.parametrize("sources", [1, 2, 3, 4])
 def test_consensus_at_its_limits(sources):
     equal = torch.full((sources,), 1 / sources, dtype=torch.float64)

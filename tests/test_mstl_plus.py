@@ -26,7 +26,7 @@ def test_equal_heads_have_equal_weights_and_a_head_that_disagrees_is_outvoted():
     assert torch.allclose(method.weights[:3], torch.full((3,), 1 / 3), atol=1e-6)
 
 
-@pytest.mark.trust("limits", "MSTL+ weighs sources by relative distances: their scale does not matter.")
+@pytest.mark.trust("limits", "MSTL-plus weighs sources by relative distances: their scale does not matter.")
 def test_weights_do_not_depend_on_the_scale_of_the_distances():
     method = plus(3)
     method.distances.copy_(torch.tensor([0.1, 0.2, 0.3]))

@@ -87,12 +87,25 @@ def test_claims_are_written_as_they_ended(suite):
 
 def test_a_claim_that_did_not_pass_says_so_in_the_table(suite):
     claims = trust.load(suite / "out", "claims")
-    text = trust.claims_table(claims, "formulas")
-    assert "**failed**" in text and "two \\| three" in text
-    assert "2 | passed, 1 skipped: needs a GPU" in trust.claims_table(claims, "limits")
-    assert "No test of this area" in trust.claims_table(claims, "ageing")
+    line = trust.area_line(claims, "formulas")
+    assert "0 held" in line and "Two is three. **Failed**" in line and "two \\| three" in line
+    assert "all held" in trust.area_line(claims, "limits")
+    assert "One is one. 2 cases held, 1 skipped: needs a GPU." in trust.area_line(claims, "limits")
+    assert "No test of this area" in trust.area_line(claims, "ageing")
+    mutants = pd.DataFrame({"module": ["nn/toy"], "killed": [3], "tested": [4], "tests": ["test_toy test_b"]})
+    table = trust.claims_html(claims, mutants)
+    assert table.count("3 of 4 in nn/toy") == 4
+    assert "Two is three. Failed: " in table and "passed" not in table and "100,000" in table
+    assert trust.starred(claims) == "*None of them has been tried.*"
     assert trust.summary(claims).startswith("**4 claims** in 3 areas")
     trust.outcome_bars(claims)
+
+
+def test_the_claims_shown_first_are_claims_and_each_says_what_would_turn_it_red():
+    claims = trust.load(ROOT / "results/trust", "claims")
+    assert set(trust.STARRED) <= set(claims["test"])
+    assert trust.starred(claims).count("*Red with:*") == len(trust.STARRED) == 5
+    assert not claims["claim"].str.contains("MSTL+", regex=False).any()
 
 
 def test_mutants_are_summed(tmp_path):

@@ -63,7 +63,7 @@ def test_an_average_gives_a_source_its_share_and_no_more(name, good):
 
 @pytest.mark.trust(
     "limits",
-    "The consensus of MSTL+ outvotes one odd head among three or more; between two heads there is no "
+    "The consensus of MSTL-plus outvotes one odd head among three or more; between two heads there is no "
     "majority, and the weights are equal.",
 )
 @pytest.mark.parametrize("sources", [1, 2, 3, 4])
@@ -87,8 +87,8 @@ def test_consensus_needs_a_majority(labels, sources):
 
 @pytest.mark.trust(
     "limits",
-    "Trained with a source of noise among three good ones, MSTL+ gives the noise the smallest weight without "
-    "a look at any target label.",
+    "Trained with a source of noise among three good ones, MSTL-plus gives the noise the smallest weight "
+    "without a look at any target label.",
 )
 def test_consensus_falls_for_a_useless_source(tmp_path, record_property):
     method = trained(tmp_path, "mstl_plus", 40).method

@@ -15,10 +15,12 @@ import dead
 import front
 import lift
 import status
+from mstl.report import explorer
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGING, HTML = Path("_staging"), Path("_build/html")
 PROSE, NOTEBOOKS = Path("book"), Path("notebooks")
+RESULTS, KEPT = Path("results"), Path("_build/explorer")
 # Of MathJax (the wheel of sphinx-mathjax-offline holds all of it) the pages need one script and its fonts.
 MATHJAX_KEPT = ("tex-chtml.js", "output/chtml/fonts", "input/tex/extensions", "ui/menu.js")
 # The command `jupyter-book` of this environment, wherever its scripts lie.
@@ -52,6 +54,9 @@ def stage(pages: dict[str, Path], root: Path, staging: Path) -> None:
             _copy(source, staging / source.relative_to(root))
     # Jupyter Book loads style sheets and scripts from a folder of this name beside _config.yml only.
     shutil.move(staging / PROSE / "_static", staging / "_static")
+    if list((root / RESULTS).glob("*/*/cars.csv")):
+        numbers = explorer.script(root / RESULTS, root / KEPT)
+        (staging / "_static" / "results.mjs").write_text(numbers, encoding="utf-8")
     for name in ("_config.yml", "_toc.yml"):
         _copy(root / name, staging / name)
     for name, executed in pages.items():

@@ -37,7 +37,11 @@ PART_COLOURS = ("#0072B2", "#009E73", "#E69F00", "#444444", "#56B4E9", "#F0E442"
 
 
 def style() -> None:
-    """The look of every figure: white, light grid, readable at the width of a page and in print."""
+    """The look of every figure: white, light grid, readable at the width of a page and in print.
+
+    Tables show their cells whole: what is evidence may be long.
+    """
+    pd.set_option("display.max_colwidth", None)
     sns.set_theme(
         context="notebook",
         style="whitegrid",

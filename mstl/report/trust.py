@@ -24,7 +24,7 @@ AREAS = (
 COLUMNS = {
     "claims": ("area", "claim", "test", "cases", "skipped", "outcome", "reason", "measured"),
     "provenance": ("date", "commit", "python", "torch", "command"),
-    "mutants": ("module", "mutants", "tested", "killed", "survived", "percent"),
+    "mutants": ("module", "mutants", "tested", "killed", "survived", "percent", "tests"),
     "survivors": ("module", "line", "mutation", "explanation"),
 }
 OUTCOMES = {"passed": "#009E73", "skipped": "#999999", "failed": "#D55E00"}
@@ -46,19 +46,101 @@ def _parse(text: str) -> pd.DataFrame:
     return pd.read_csv(StringIO(text), keep_default_na=False, dtype={"commit": str})
 
 
-def claims_table(claims: pd.DataFrame, area: str) -> str:
-    """The claims of one area as a Markdown table; a claim that did not pass says why."""
+# Test -> what turns it red, of the claims that the page shows first.
+STARRED = {
+    "test_adversaries.py::test_a_planted_defect_is_noticed_in_every_method": (
+        "a softmax over one logit, a flipped sign, or a strength that is read too late"
+    ),
+    "test_reverse.py::test_identity_forwards_and_minus_strength_backwards": (
+        "any other sign or factor in the reversal, of the gradient or of what goes forwards"
+    ),
+    "test_synchronisation.py::test_all_sub_networks_see_the_same_target_pixels": (
+        "a target batch of its own for each sub-network"
+    ),
+    "test_kills.py::test_a_killed_run_resumes_to_bit_identical_weights": (
+        "one optimiser, random stream or metric that the checkpoint forgets"
+    ),
+    "test_golden.py::test_the_published_value_is_reproduced": (
+        "any factor that moves a value by more than 1e-12 of it, such as those that published code got wrong"
+    ),
+}
+
+
+def starred(claims: pd.DataFrame) -> str:
+    """The claims of `STARRED` that were tried, as Markdown: what is claimed, and what would turn it red."""
+    rows = claims.set_index("test")
+    lines = [
+        f"* **{_cell(_sentence(row['claim']))}** {_outcome(row)} *Red with:* {red}."
+        for test, red in STARRED.items()
+        if test in rows.index
+        for row in [rows.loc[test]]
+    ]
+    return "\n".join(lines) or "*None of them has been tried.*"
+
+
+def area_line(claims: pd.DataFrame, area: str) -> str:
+    """One line on an area, and one for each of its claims that did not pass everywhere."""
     rows = claims[claims["area"] == area]
     if rows.empty:
         return "*No test of this area has run.*"
-    lines = ["| We claim | Cases | Outcome | Measured |", "|---|---:|---|---|"]
-    for row in rows.to_dict("records"):
-        outcome = row["outcome"] if row["outcome"] == "passed" else f"**{row['outcome']}**: {row['reason']}"
-        if row["outcome"] == "passed" and row["skipped"]:
-            outcome += f", {row['skipped']} skipped: {row['reason']}"
-        cells = (row["claim"], f"{row['cases']:,}", outcome, row["measured"])
-        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+    others = rows[(rows["outcome"] != "passed") | (rows["skipped"] > 0)]
+    number = (rows["outcome"] == "passed").sum()
+    held = "all held" if number == len(rows) else f"{number} held"
+    lines = [
+        f"**{len(rows)} claims, {rows['cases'].sum():,} cases: {held}.** All are in the table below.",
+        "",
+    ]
+    lines += [f"* {_cell(_sentence(row['claim']))} {_outcome(row)}" for row in others.to_dict("records")]
     return "\n".join(lines)
+
+
+def claims_html(claims: pd.DataFrame, mutants: pd.DataFrame) -> str:
+    """All claims as one table, with a search where scripts run (``filter.js``).
+
+    Args:
+        claims: as `load` reads them.
+        mutants: likewise; says how many faults that were planted behind a claim its tests noticed.
+    """
+    planted: dict[str, list[str]] = {}
+    for row in mutants.to_dict("records"):
+        for name in row["tests"].split():
+            planted.setdefault(name, []).append(f"{row['killed']} of {row['tested']} in {row['module']}")
+    body = []
+    for row in claims.to_dict("records"):
+        whole = row["outcome"] == "passed" and not row["skipped"]
+        claim = _sentence(row["claim"]) + ("" if whole else " " + _outcome(row).replace("*", ""))
+        noticed = "; ".join(planted.get(row["test"].partition(".py::")[0], ()))
+        test = row["test"].replace("::", " ").replace("_", " ")  # breaks into lines, unlike its name
+        body.append([claim, f"{row['cases']:,}", noticed, row["measured"], row["area"], test])
+    head = ("We claim", "Cases", "Faults planted and noticed", "Measured", "Area", "Test")
+    return _searchable(pd.DataFrame(body, columns=head), "claims", "softmax, resume, hostile …")
+
+
+def survivors_html(survivors: pd.DataFrame) -> str:
+    """Faults that no test noticed, the reason first, as `claims_html`."""
+    shown = survivors[["explanation", "module", "line", "mutation"]]
+    return _searchable(shown, "faults", "equivalent, gap, fusion …")
+
+
+def _searchable(table: pd.DataFrame, name: str, hint: str) -> str:
+    with pd.option_context("display.max_colwidth", None):
+        rows = table.to_html(index=False, border=0, classes="table", na_rep="")
+    window = f'<div class="mstl-scroll" tabindex="0" role="region" aria-label="{name}">{rows}</div>'
+    return f'<div class="mstl-filter" data-hint="{hint}">{window}</div>'
+
+
+def _sentence(claim: str) -> str:
+    """A claim as a sentence: with a capital and a full stop."""
+    return claim[0].upper() + claim[1:].rstrip(".") + "."
+
+
+def _outcome(row) -> str:
+    """How a claim ended, as a short sentence; that it failed is loud."""
+    if row["outcome"] != "passed":
+        return f"**{row['outcome'].capitalize()}**: {_cell(row['reason'])}."
+    cases = f"{row['cases']:,} {'case' if row['cases'] == 1 else 'cases'}"
+    skipped = f", {row['skipped']} skipped: {_cell(row['reason'])}" if row["skipped"] else ""
+    return f"{cases} held{skipped}."
 
 
 def summary(claims: pd.DataFrame) -> str:

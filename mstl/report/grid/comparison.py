@@ -15,6 +15,7 @@ import pandas as pd
 from mstl.report import results
 from mstl.report.bootstrap import on_shared_seeds, paired_difference, two_way_bootstrap
 from mstl.report.comparisons import COMPARISON, check_one
+from mstl.report.grid.switches import in_words
 from mstl.report.results import RUN_KEYS, method_label
 from mstl.report.scores import score, scores_of, title
 from mstl.run.names import Setting, Variant
@@ -24,6 +25,7 @@ TUNING_SEEDS = (100, 101, 102)  # their runs chose hyper-parameters, so they are
 LITERAL, OURS, COMBINE = "mstl", "mstl_plus", "source_combine"
 DRAWS = 1000
 NOT_RUN = "not run"
+TIME = f"seconds, {method_label(OURS)} = 1"
 
 
 def family(variant: str) -> str:
@@ -44,12 +46,7 @@ def is_rival(variant: str) -> bool:
 def variant_label(variant: str) -> str:
     """What tables and figures call a variant: ``source combine, mean teacher 1, 800 steps``."""
     v = Variant.parse(variant)
-    spoken = [f"source {value}" if name == "source" else f"{name}={value}" for name, value in v.overrides]
-    if v.mean_teacher is not None:
-        spoken.append(f"mean teacher {v.mean_teacher:g}" if v.mean_teacher else "no mean teacher")
-    if v.steps is not None:
-        spoken.append(f"{v.steps} steps")
-    return ", ".join([method_label(v.method), *spoken])
+    return ", ".join(filter(None, (method_label(v.method), in_words(v.change))))
 
 
 def is_ablation(variant: str, base: str = OURS) -> bool:
@@ -194,9 +191,10 @@ def setting_table(
             "steps": spent["steps"].round(0).astype("Int64"),
             "parameters": spent["parameters"].round(0).astype("Int64"),
             "seeds": table["seeds"],
-            "equal time": ["yes" if at_equal_time(method) else "" for method in table.index],
         }
     )
+    if OURS in table.index:
+        result.insert(4, TIME, (spent["seconds"] / spent["seconds"][OURS]).round(2))
     if any(dead.values()):
         result[results.DEAD] = [dead.get(method, {}).get(results.DEAD, "") for method in table.index]
     return result.rename(index=variant_label)

@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 from mstl.methods.catalogue import described
 from mstl.report.comparisons import check_one, name_of, telling
 from mstl.report.grid.comparison import NOT_RUN, at_equal_time, family, variant_label
+from mstl.report.grid.switches import in_words
 from mstl.report.plots import GREY, PALETTE, colour, order, round_numbers
 from mstl.report.scores import score, scores_of, title
-from mstl.run.names import Variant, separate
+from mstl.run.names import Variant
 
 LINES = {"target_only": ":", "oracle": "--", "source_combine": "-.", "mstl": (0, (6, 2)), "mstl_plus": "-"}
 SETTING_MARKERS = "osD^v<>P"
@@ -64,6 +65,37 @@ def score_dots(table: pd.DataFrame) -> Figure:
         ax.set_xlim(low - 0.06 * (high - low), high + 0.28 * (high - low))
     axes[0, 0].set_yticks(range(len(methods)), [variant_label(m) for m in methods])
     axes[0, 0].set_ylim(-0.7, len(methods) - 0.3)
+    return figure
+
+
+def ranking(table: pd.DataFrame) -> Figure:
+    """One setting, large: a row for each variant, the highest on top, ours set off by a band and bold type.
+
+    Args:
+        table: rows of `mstl.report.grid.comparison.summarise`.
+
+    Raises:
+        InputError: rows of several settings.
+    """
+    if table.empty:
+        return _not_run(plt.subplots(figsize=(8, 1.5))[1]).figure
+    check_one(table)
+    column = score(table)
+    rows = table.sort_values(column).set_index("method")
+    figure, ax = plt.subplots(figsize=(8, 1.1 + 0.29 * len(rows)))
+    for y, (method, row) in enumerate(rows.iterrows()):
+        _interval(ax, row, column, y, method)
+        _value(ax, f"{row[column]:.1f}", row["high"], y, size=9.5)
+        if described(family(method)).role == "ours":
+            ax.axhspan(y - 0.5, y + 0.5, color=colour(method), alpha=0.13, lw=0, zorder=0)
+    ax.set_yticks(range(len(rows)), [variant_label(m) for m in rows.index], fontsize=10)
+    for text, method in zip(ax.get_yticklabels(), rows.index, strict=True):
+        text.set_fontweight("bold" if described(family(method)).role == "ours" else "normal")
+    ax.set_ylim(-0.6, len(rows) - 0.4)
+    low, high = rows["low"].min(), rows["high"].max()
+    ax.set_xlim(low - 0.03 * (high - low), high + 0.12 * (high - low))
+    ax.set_xlabel(f"{title(table)} (%)")
+    ax.grid(axis="y", visible=False)
     return figure
 
 
@@ -160,7 +192,7 @@ def ablation_forest(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         name = name_of(dict(zip(columns, key, strict=True)))
         ax.errorbar(rows["difference"], y, xerr=spread, fmt=shape, color=shade, ms=6, lw=1.6, label=name)
     _zero_line(ax)
-    ax.set_yticks(range(len(changes)), ["\n+ ".join(separate(change)) for change in changes])
+    ax.set_yticks(range(len(changes)), [in_words(change).replace(", ", ",\n") for change in changes])
     ax.set_ylim(-0.6, len(changes) - 0.4)
     ax.locator_params(axis="x", nbins=6)
     ax.set_xlabel("change in points (left of zero: worse)")
@@ -299,8 +331,9 @@ def _interval(ax: Axes, row: pd.Series, column: str, y: float, method: str) -> N
     ax.plot(row[column], y, ls="none", **marker(method), zorder=3)
 
 
-def _value(ax: Axes, text: str, x: float, y: float) -> None:
-    ax.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", va="center", fontsize=8, color=GREY)
+def _value(ax: Axes, text: str, x: float, y: float, size: float = 8) -> None:
+    place = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
+    ax.annotate(text, (x, y), **place, fontsize=size, color=GREY)
 
 
 def _zero_line(ax: Axes) -> None:

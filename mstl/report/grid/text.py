@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import pandas as pd
 
 from mstl.report.bootstrap import Interval
 from mstl.report.comparisons import COMPARISON, listed, name_of, telling
-from mstl.report.grid.comparison import NOT_RUN, family, paired, reported, variant_label
+from mstl.report.grid.comparison import (
+    LITERAL,
+    NOT_RUN,
+    family,
+    paired,
+    reported,
+    robustness,
+    summarise,
+    variant_label,
+)
+from mstl.report.grid.switches import in_words
 from mstl.report.results import verdict
+from mstl.report.scores import scores_of
 from mstl.run.config import PROFILES
+from mstl.run.names import Setting
 
 
 def for_readers(table: pd.DataFrame) -> pd.DataFrame:
     """A table of differences with its interval in one column and without empty columns."""
     shown = table.copy()
-    for column in ("rival", "method"):
+    for column, words in {"rival": variant_label, "method": variant_label, "change": in_words}.items():
         if column in shown:
-            shown[column] = shown[column].map(variant_label)
+            shown[column] = shown[column].map(words)
     interval = [f"{a:+.1f} to {b:+.1f}" for a, b in zip(shown["low"], shown["high"], strict=True)]
     shown.insert(shown.columns.get_loc("low"), "95 % interval", interval)
     shown.loc[shown["difference"].isna(), "95 % interval"] = NOT_RUN
     shown = shown.drop(columns=["low", "high", "profile"], errors="ignore").round(1)
     empty = [c for c in ("note", "dropped", "time", "gap_closed") if c in shown and not _says(shown[c])]
-    return shown.drop(columns=empty).set_index(shown.columns[0])
+    shown = shown.drop(columns=empty).set_index(shown.columns[0])
+    return shown.astype(object).where(shown.notna(), "–") if shown.isna().any(axis=None) else shown
 
 
 FEW = 3  # an interval from fewer seeds knows nothing of how runs differ, and is called no verdict
@@ -89,8 +103,8 @@ def ablation_lines(table: pd.DataFrame) -> str:
         for kind, chosen in kinds.items():
             named = zip(rows[chosen]["change"], rows[chosen]["difference"], strict=True)
             if chosen.any():
-                found.append(f"**{kind}**: " + ", ".join(f"`{c}` ({d:+.1f})" for c, d in named))
-        lines.append(f"* {name_of(dict(zip(columns, key, strict=True)))}: " + "; ".join(found))
+                found.append(f"**{kind}**: " + "; ".join(f"{in_words(c)} ({d:+.1f})" for c, d in named))
+        lines.append(f"* {name_of(dict(zip(columns, key, strict=True)))}: " + ". ".join(found) + ".")
     return "\n".join(lines) or f"* {NOT_RUN}"
 
 
@@ -106,6 +120,52 @@ def describe(runs: pd.DataFrame) -> str:
         f"seeds {of('seed')}, labels {of('labels')}, profile {profiles}. "
         f"Computed on {of('device')}, from commit {of('commit')}. "
         "Made by `make sweep`; what it trains is written in `workflow/sweeps/`."
+    )
+
+
+def coverage(cars: pd.DataFrame) -> str:
+    """One sentence: in which setting most methods meet, and how many there are in the others."""
+    rows = reported(cars, "cars")
+    methods = rows["method"].map(family).groupby([rows[c] for c in COMPARISON]).nunique()
+    most = dict(zip(COMPARISON, methods.idxmax(), strict=True))
+    where = name_of({column: most[column] for column in ("data", "recipe", "labels")})
+    others = methods.drop(methods.idxmax())
+    rest = f" in the {len(others)} others there are {others.min()} to {others.max()}" if len(others) else ""
+    return f"**{methods.max()} methods meet in one setting**, {where};{rest}."
+
+
+def with_and_without(cars: pd.DataFrame, recipe: str) -> pd.DataFrame:
+    """Scores of every method with an added source and without it, and the paired difference, for readers.
+
+    Args:
+        cars: scores of one data set and number of labels.
+        recipe: the one that sources are added to.
+    """
+    changes = robustness(cars).dropna(subset=["difference"]).query("recipe == @recipe")
+    summary = summarise(cars).set_index(["recipe", "method"])
+    mean = scores_of(summary)
+    there = [str(replace(Setting.parse(recipe), extra=tuple(extra.split()))) for extra in changes["extra"]]
+    changes["without"] = [mean[recipe, method] for method in changes["method"]]
+    changes["with"] = [mean[place] for place in zip(there, changes["method"], strict=True)]
+    columns = ["method", "extra", "without", "with", "difference", "low", "high", "seeds"]
+    return for_readers(changes[columns].rename(columns={"extra": "source added"}))
+
+
+GAME = 0.1  # of the task's gradient; below it an adversary is decoration (`book/glossary.md`)
+
+
+def game_line(curves: pd.DataFrame, runs: pd.DataFrame, method: str = LITERAL) -> str:
+    """How strong a method's game was in one setting, and whether domains are still told apart, in words."""
+    ratio = curves[curves["method"] == method].get("gradient_ratio", pd.Series(dtype=float)).dropna()
+    if ratio.empty:
+        return f"No game of {variant_label(method)} was logged here."
+    probe = runs[runs["method"] == method].get("domain_probe", pd.Series(dtype=float)).mean()
+    word = "hardly played" if ratio.median() < GAME else "played"
+    told = f", and a fresh classifier tells domains apart in {100 * probe:.0f} %" if pd.notna(probe) else ""
+    return (
+        f"The adversarial game of {variant_label(method)} is **{word}** here: the reversed gradient is "
+        f"{ratio.median():.2f} of the task's (median over training){told}. "
+        f"Below {GAME:g} an adversary is decoration."
     )
 
 
