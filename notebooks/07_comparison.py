@@ -126,6 +126,14 @@ literal = comparison.paired(comparison.unchanged(every), "mstl", "source_combine
 Markdown(text.difference_lines(literal, "MSTL", "source combine"))
 
 # %% [markdown]
+# In short, on the data of the first figure:
+
+# %% tags=["answer"]
+asked = [("mstl", "source_combine"), ("mstl_plus", "mstl"), ("mstl_plus", "source_combine")]
+after_the_fact = text.difference_lines(comparison.against_best(one), "MSTL-plus", "{rival}, the best rival")
+Markdown(text.asked_lines(one, [(recipe, labels, *pair) for pair in asked]) + "\n" + after_the_fact)
+
+# %% [markdown]
 # ## Car by car
 #
 # A mean can hide that a method helps some cars and harms others.

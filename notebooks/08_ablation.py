@@ -29,6 +29,7 @@ if importlib.util.find_spec("mstl") is None:
 
 # %%
 import matplotlib.pyplot as plt
+import pandas as pd
 from IPython.display import HTML, Markdown, display
 
 from mstl.report import explorer, plots, results
@@ -73,7 +74,12 @@ HTML(explorer.switchboard("grid"))
 changes = comparison.ablation(every)
 Markdown(text.ablation_lines(changes))
 
-# %% mystnb={"figure": {"name": "fig-ablation", "caption": "Effect of each change of MSTL-plus on the score, in points, with its 95 % paired bootstrap interval over seeds and cars; one marker for each setting. Left of zero the change does harm. An effect beyond the edge is written beside its arrow. From `make sweep SWEEP=ablation`."}, "image": {"alt": "Forest plot with changes as rows and their effect on the score with intervals, a line at zero."}}
+# %% tags=["answer"]
+here = {"data": shown, "recipe": recipe, "labels": labels}
+chosen = changes[(changes[list(here)] == pd.Series(here)).all(axis=1)]
+Markdown(f"{text.ablation_lines(chosen)}\n* {text.ideas_line(changes)}")
+
+# %% tags=["picture"] mystnb={"figure": {"name": "fig-ablation", "caption": "Effect of each change of MSTL-plus on the score, in points, with its 95 % paired bootstrap interval over seeds and cars; one marker for each setting. Left of zero the change does harm. An effect beyond the edge is written beside its arrow. From `make sweep SWEEP=ablation`."}, "image": {"alt": "Forest plot with changes as rows and their effect on the score with intervals, a line at zero."}}
 draw.ablation_forest(changes)
 plt.show()
 

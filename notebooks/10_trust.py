@@ -198,6 +198,9 @@ HTML(trust.claims_html(claims, mutants))
 # %%
 Markdown(trust.mutants_table(mutants))
 
+# %% tags=["answer"]
+Markdown(f"{trust.summary(claims)} {trust.killed(mutants)}")
+
 # %% [markdown]
 # Those that survived, and why. Many cannot be killed: they are *equivalent*, no input tells them from the original. The others are gaps, and called so.
 

@@ -61,7 +61,6 @@ def test_the_explorer_shows_the_numbers_of_the_pages(tables, site):
     assert sum(len(view["rows"]) for view in shown["views"]) == len(summary) == len(SETTINGS) * len(METHODS)
     for view in shown["views"]:
         place = (view["recipe"], view["labels"])
-        chosen = comparison.choose(cars, *place)
         spent = comparison.choose(runs, *place).groupby("method")["seconds"].mean()
         for row in view["rows"]:
             expected = summary.loc[(*place, row["method"])]

@@ -153,6 +153,12 @@ def summary(claims: pd.DataFrame) -> str:
     )
 
 
+def killed(mutants: pd.DataFrame) -> str:
+    """One sentence: how many of the planted faults that were tried made a test fail."""
+    tried, found = mutants["tested"].sum(), mutants["killed"].sum()
+    return f"Of {tried} small faults that were planted in the code the tests noticed {found}."
+
+
 def mutants_table(mutants: pd.DataFrame) -> str:
     """Killed mutants of each module as a Markdown table, with their sum."""
     counts = mutants[["mutants", "tested", "killed", "survived"]]

@@ -36,6 +36,14 @@ WORDS = {
     "with_labels=true": "adversary plays although there are labels",
 }
 
+# The paper's ideas that MSTL-plus can be without or with: the switch, and the sign of its effect if the idea helps.
+IDEAS = {
+    "the adversary": ("adversarial=false", -1),
+    "attention": ("attention=both", 1),
+    "fusion": ("fusion=mean", -1),
+    "synchronised batches": ("synchronised=false", -1),
+}
+
 
 def in_words(change: str) -> str:
     """A `Variant.change` for readers; one that `WORDS` lacks stands as it is written.

@@ -20,7 +20,7 @@ from mstl.report.grid.comparison import (
     summarise,
     variant_label,
 )
-from mstl.report.grid.switches import in_words
+from mstl.report.grid.switches import IDEAS, in_words
 from mstl.report.results import verdict
 from mstl.report.scores import scores_of
 from mstl.run.config import PROFILES
@@ -106,6 +106,24 @@ def ablation_lines(table: pd.DataFrame) -> str:
                 found.append(f"**{kind}**: " + "; ".join(f"{in_words(c)} ({d:+.1f})" for c, d in named))
         lines.append(f"* {name_of(dict(zip(columns, key, strict=True)))}: " + ". ".join(found) + ".")
     return "\n".join(lines) or f"* {NOT_RUN}"
+
+
+def ideas_line(table: pd.DataFrame) -> str:
+    """One sentence of Markdown: which of the paper's ideas have an effect clear of zero on the useful side.
+
+    Args:
+        table: rows of `mstl.report.grid.comparison.ablation`; an idea counts in every setting it was tried in.
+    """
+    effects, useful = [], []
+    for idea, (change, sign) in IDEAS.items():
+        for row in table[table["change"] == change].itertuples():
+            gain, low, high = sign * row.difference, *sorted((sign * row.low, sign * row.high))
+            effects.append(f"{idea} {gain:+.1f} [{low:+.1f}, {high:+.1f}] ({row.data}, {row.labels} labels)")
+            useful += [idea] if low > 0 else []
+    if not effects:
+        return f"The paper's ideas: {NOT_RUN}."
+    found = ", ".join(dict.fromkeys(useful)) or "none"
+    return f"Of the paper's ideas **{found}** helps clear of zero here: {'; '.join(effects)}."
 
 
 def describe(runs: pd.DataFrame) -> str:
