@@ -36,7 +36,7 @@ WORDS = {
     "with_labels=true": "adversary plays although there are labels",
 }
 
-# The paper's ideas that MSTL-plus can be without or with: the switch, and the sign of its effect if the idea helps.
+# The paper's ideas by the switch that MSTL-plus has for each, and the sign of its effect if the idea helps.
 IDEAS = {
     "the adversary": ("adversarial=false", -1),
     "attention": ("attention=both", 1),

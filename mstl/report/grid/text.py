@@ -112,7 +112,7 @@ def ideas_line(table: pd.DataFrame) -> str:
     """One sentence of Markdown: which of the paper's ideas have an effect clear of zero on the useful side.
 
     Args:
-        table: rows of `mstl.report.grid.comparison.ablation`; an idea counts in every setting it was tried in.
+        table: rows of `mstl.report.grid.comparison.ablation`, of all settings.
     """
     effects, useful = [], []
     for idea, (change, sign) in IDEAS.items():
