@@ -92,7 +92,7 @@ pd.Series(config.settings(), name="value").to_frame()
 # checkpoint is scored, never the one that happens to be best on the test cars.
 #
 # Training writes a line of metrics every few steps and a checkpoint now and then. Kill it and start it again: it
-# goes on where it stopped, and on a CPU it ends with the same weights, bit for bit.
+# goes on where it stopped, and on the same processor it ends with the same weights, bit for bit.
 
 # %%
 run = train_run(config) if train else None

@@ -119,12 +119,12 @@ def versions() -> dict[str, str]:
 
 
 def device_name(device: torch.device) -> str:
-    """What computed: the GPU's name, or the processor's architecture and thread count."""
+    """What computed: the GPU's name, or the processor's and its number of threads."""
     import torch  # here, so that the workflow can ask for `training_code` in no time
 
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
+    return f"CPU ({processor()}, {torch.get_num_threads()} threads)"
 
 
 def processor() -> str:
