@@ -54,7 +54,8 @@ def root(tmp_path: Path) -> Path:
 def test_the_book_is_built_and_needs_no_network(root):
     assert book.build({"01_toy": root / "01_toy.ipynb"}, root) == 0
     html = root / "_build/html"
-    assert "book/intro.html" in (html / "index.html").read_text()
+    door = (html / "index.html").read_text()
+    assert "book/intro.html" in door and "og:image" in door and '<meta name="description"' in door
     page = (html / "notebooks/01_toy.html").read_text()
     loaded = re.findall(r'<(?:script[^>]* src|link[^>]*rel="stylesheet"[^>]* href)="([^"]+)"', page)
     assert loaded and not [address for address in loaded if "//" in address]

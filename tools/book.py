@@ -106,6 +106,7 @@ def build(pages: dict[str, Path], root: Path = ROOT) -> int:
             print(f"  {warning}", file=sys.stderr)
         return 1
     _prune_mathjax(html / "_static" / "mathjax")
+    _open_door(html, chapters(staging / "_toc.yml")[0])
     if nowhere := dead.links(html):
         print(f"error: {len(nowhere)} links of the book lead nowhere:", file=sys.stderr)
         print("\n".join(f"  {link}" for link in nowhere), file=sys.stderr)
@@ -123,6 +124,24 @@ def _warnings(log: str, staging: Path) -> list[str]:
     """The lines of Sphinx's log that are warnings or errors, with paths as in the repository."""
     marked = (line.strip() for line in log.splitlines() if MARK.search(line))
     return list(dict.fromkeys(line.replace(f"{staging}/", "") for line in marked))
+
+
+def _open_door(html: Path, first: str) -> None:
+    """Give ``index.html``, which only leads on, title and card of the first page: its address is shared."""
+    door, page = html / "index.html", (html / f"{first}.html").read_text(encoding="utf-8")
+    kept = re.findall(
+        r"<title>.*?</title>|<meta (?:name|property)=\"(?:description|og:|twitter:)[^>]*>", page, re.S
+    )
+    leading = f'<meta http-equiv="Refresh" content="0; url={first}.html" />'
+    lines = [
+        "<!DOCTYPE html>",
+        '<html lang="en"><head><meta charset="utf-8" />',
+        leading,
+        *kept,
+        "</head></html>",
+        "",
+    ]
+    door.write_text("\n".join(lines), encoding="utf-8")
 
 
 def _prune_mathjax(folder: Path) -> None:

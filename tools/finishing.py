@@ -159,7 +159,7 @@ def _coloured(element: str) -> str:
         if colour == "#ffffff":
             return match[0] if kind == "text" else f'{what}="var(--diagram-sheet, {colour})"'
         name = COLOURS.get(colour)
-        if name is None or (kind == "rect" and what == "fill" and name not in ("panel", "edge", "attention")):
+        if name is None or (kind == "rect" and what == "fill" and name not in ("panel", "edge")):
             return match[0]
         return f'{what}="var(--diagram-{name}, {colour})"'
 
