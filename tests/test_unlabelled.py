@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import OF_MASKS, blobs, toy_task
+from conftest import OF_MASKS, blobs, textures, toy_task
 from test_own_data import SIZE, save_domain
 
-from mstl.data import Domain, Task, local_task, task_of
+from mstl.data import Domain, Task, class_task, local_task, task_of
 from mstl.data.batches import Batches
 from mstl.data.recipes.leaks import check_groups
 from mstl.data.tiles import cut_folder
@@ -93,6 +93,24 @@ def test_bad_domains_are_one_clear_error():
         replace(domain, known=torch.full((6,), 2, dtype=torch.uint8))
     with pytest.raises(InputError, match="known must be uint8 of shape"):
         replace(domain, known=torch.ones(5, dtype=torch.uint8))
+
+
+def test_classes_that_nobody_knows_are_unlabelled_images_too():
+    names, known = ("a", "b", "c"), torch.tensor([1] * 20 + [0] * 10, dtype=torch.uint8)
+    whole = textures("target", 30, (3, 8, 8), names, 1)
+    groups = whole.groups.copy()
+    groups[25:] = groups[:5]
+    part = replace(whole, labels=whole.labels * known, known=known, groups=groups)
+    sources = {"s": textures("s", 9, (3, 8, 8), names, 2)}
+    task = class_task(sources, part, labels=6)
+    alone = class_task(sources, part.select(range(20)), labels=6)
+    for name in ("labelled", "validation", "test"):
+        assert getattr(task, name).fingerprint() == getattr(alone, name).fingerprint()
+    assert task.unlabelled.labelled().fingerprint() == alone.unlabelled.fingerprint()
+    bare = set(task.unlabelled.groups[~task.unlabelled.has_label].tolist())
+    tested = {*task.test.groups.tolist(), *task.validation.groups.tolist()}
+    assert {f"target-{k}" for k in range(20, 25)} <= bare and not tested & bare
+    assert len(task.with_all_labels().labelled) == 6 + len(alone.unlabelled)
 
 
 NAMES = [f"{letter}_{k}" for letter in "abcdefgh" for k in (1, 2)]

@@ -68,7 +68,7 @@ def offer(files: Iterable[Path]) -> list[str]:
 
         for file in files:
             browser.download(str(file))
-    return [f"{file.name}: {file.stat().st_size / 1e6:.1f} MB" for file in files]
+    return [f"{file.name}: {file.stat().st_size / 1e3:,.0f} kB" for file in files]
 
 
 def zipped(files: Iterable[Path | str], out: Path | str, folder: str = "masks") -> Path:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from mstl.data.augment import Augment
 from mstl.data.chance import chance, shuffled
@@ -143,7 +144,8 @@ def class_task(
 
     Args:
         sources: for each name a domain; their order is kept.
-        target: a domain, or its training and test part.
+        target: a domain, or its training and test part. Training images whose class nobody knows
+            (`Domain.known`) are unlabelled ones.
         labels: labelled target images: 0, or from the number of classes to all training images.
         seed: of the split.
         name: of the task.
@@ -181,10 +183,13 @@ def class_task(
 def split_classes(domain: Domain, labels: int, seed: int, tested: bool) -> dict[str, np.ndarray]:
     """Rows of a target by part: ``labelled``, ``unlabelled``, ``validation`` and, if ``tested``, ``test``.
 
+    Images without a class are unlabelled, but for those of groups that are scored, which are left out.
+
     Raises:
         InputError: as `class_task`.
     """
-    groups = shuffled(set(domain.groups.tolist()), seed, "cars")
+    known = domain.has_label
+    groups = shuffled(set(domain.groups[known].tolist()), seed, "cars")
     n_test = max(1, round(TEST_SHARE * len(groups))) if tested else 0
     n_validation = max(1, round(VALIDATION_SHARE * len(groups)))
     if len(groups) < n_test + n_validation + 1:
@@ -195,14 +200,15 @@ def split_classes(domain: Domain, labels: int, seed: int, tested: bool) -> dict[
     part = dict.fromkeys(groups[:n_test], "test")
     part |= dict.fromkeys(groups[n_test : n_test + n_validation], "validation")
     of_row = np.array([part.get(group, "training") for group in domain.groups.tolist()])
-    order = spread(domain, np.flatnonzero(of_row == "training"), seed)
+    training = of_row == "training"
+    order = spread(domain, np.flatnonzero(training & known), seed)
     check_labels(labels, len(order), domain.classes)
     rows = {
         "labelled": np.array(order[:labels], dtype=np.int64),
-        "unlabelled": np.array(sorted(order[labels:]), dtype=np.int64),
-        "validation": np.flatnonzero(of_row == "validation"),
+        "unlabelled": np.array(sorted([*order[labels:], *np.flatnonzero(training & ~known)]), dtype=np.int64),
+        "validation": np.flatnonzero((of_row == "validation") & known),
     }
-    return rows | ({"test": np.flatnonzero(of_row == "test")} if tested else {})
+    return rows | ({"test": np.flatnonzero((of_row == "test") & known)} if tested else {})
 
 
 def spread(domain: Domain, rows: np.ndarray, seed: int) -> list[int]:
@@ -234,7 +240,8 @@ def check_labels(labels: int, images: int, classes: tuple[str, ...]) -> None:
 def check_known(sources: tuple[Domain, ...], target: Domain) -> None:
     """Refuse a class that the target has and no source knows: nobody could teach it."""
     taught = set().union(*(set(source.labels.tolist()) for source in sources))
-    unknown = [target.classes[k] for k in sorted(set(target.labels.tolist()) - taught)]
+    shown = set(target.labels[torch.from_numpy(target.has_label)].tolist())
+    unknown = [target.classes[k] for k in sorted(shown - taught)]
     if unknown:
         raise InputError(
             f"the target has images of {', '.join(unknown)}, of which no source has any; leave these out, or "
