@@ -72,9 +72,7 @@ def test_the_explorer_shows_the_numbers_of_the_pages(tables, site):
         for reference in view["references"]:
             for row in view["rows"]:
                 if row["method"] != reference:
-                    pair = comparison.paired(comparison.choose(cars, *place), row["method"], reference).iloc[
-                        0
-                    ]
+                    pair = comparison.paired(chosen, row["method"], reference).iloc[0]
                     expected = pair[["difference", "low", "high", "seeds"]].to_list()
                     assert row["minus"][reference] == pytest.approx(expected, abs=1e-5)
         assert set(view["references"]) == {"source_combine", "target_only", "mstl_plus"}
