@@ -184,7 +184,7 @@ def test_choices_of_the_explorer_move_the_chart_and_its_address(site):
       pick("show", "target_only");
       document.querySelector("input[value=variants]").click();
       pick("labels", "8");
-      document.querySelector("svg .row").focus();
+      document.querySelector("svg .mstl-row").focus();
       document.activeElement.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowDown", bubbles: true}));
       document.body.dataset.hash = location.hash;
       document.body.dataset.focus = document.activeElement.getAttribute("aria-label");
@@ -226,7 +226,7 @@ def test_the_switchboard_shows_the_switch_that_is_chosen(site):
         "MSTL-plus, but heads do not learn from target labels: run in 3 settings; better in 0, worse in 3"
         in shown
     )
-    assert shown.count('class="row ours"') == 3 and "In the book a choice" not in shown
+    assert shown.count('class="mstl-row ours"') == 3 and "In the book a choice" not in shown
 
 
 @drawn
