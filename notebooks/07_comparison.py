@@ -89,17 +89,12 @@ comparison.setting_table(whole, whole_runs, recipe, labels)
 Markdown(explorer.links(every, "grid"))
 
 # %%
-Markdown(
-    "\n\n".join(text.describe(comparison.load(folder, name, "runs")) for name in results.available(folder))
-)
+held = {name: text.describe(comparison.load(folder, name, "runs")) for name in results.available(folder)}
+Markdown("\n\n".join(words + comparison.left_out(folder, name) for name, words in held.items()))
 
 # %% [markdown]
 # Photographs that may not be shared do not appear in this book; numbers measured on them may. `carparts` are real
 # photographs with annotated parts {cite:p}`pasupa2021`, `studio` our rendered cars.
-
-# %%
-left_out = [comparison.left_out(folder, name) for name in results.available(folder)]
-Markdown("".join(left_out).strip()) if any(left_out) else None
 
 # %% [markdown]
 # ## The best rival, setting by setting

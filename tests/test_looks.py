@@ -71,9 +71,7 @@ def test_the_explorer_shows_the_numbers_of_the_pages(tables, site):
         for reference in view["references"]:
             for row in view["rows"]:
                 if row["method"] != reference:
-                    pair = comparison.paired(comparison.choose(cars, *place), row["method"], reference).iloc[
-                        0
-                    ]
+                    pair = comparison.paired(chosen, row["method"], reference).iloc[0]
                     expected = pair[["difference", "low", "high", "seeds"]].to_list()
                     assert row["minus"][reference] == pytest.approx(expected, abs=1e-5)
         assert set(view["references"]) == {"source_combine", "target_only", "mstl_plus"}
@@ -185,7 +183,7 @@ def test_choices_of_the_explorer_move_the_chart_and_its_address(site):
       pick("show", "target_only");
       document.querySelector("input[value=variants]").click();
       pick("labels", "8");
-      document.querySelector("svg .row").focus();
+      document.querySelector("svg .mstl-row").focus();
       document.activeElement.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowDown", bubbles: true}));
       document.body.dataset.hash = location.hash;
       document.body.dataset.focus = document.activeElement.getAttribute("aria-label");
@@ -227,7 +225,7 @@ def test_the_switchboard_shows_the_switch_that_is_chosen(site):
         "MSTL-plus, but heads do not learn from target labels: run in 3 settings; better in 0, worse in 3"
         in shown
     )
-    assert shown.count('class="row ours"') == 3 and "In the book a choice" not in shown
+    assert shown.count('class="mstl-row ours"') == 3 and "In the book a choice" not in shown
 
 
 @drawn

@@ -66,7 +66,7 @@
     return found;
   }
   function dot(role, x, y) {
-    const kind = { class: "mark" };
+    const kind = { class: "mstl-mark" };
     if (role === "ours") return draw("path", { ...kind, d: `M${x - 7} ${y}L${x} ${y - 7}L${x + 7} ${y}L${x} ${y + 7}Z` });
     if (role === "reference") return draw("rect", { ...kind, x: x - 5, y: y - 5, width: 10, height: 10 });
     return draw("circle", { ...kind, cx: x, cy: y, r: 5.5 });
@@ -102,7 +102,7 @@
     svg.append(draw("text", { x: (left + right) / 2, y: y + 40, "text-anchor": "middle", class: "tick" }, axis));
     const groups = rows.map((row, i) => {
       const { lines, top, height, middle } = places[i];
-      const group = draw("g", { class: `row ${row.role}${row.plain ? " plain" : ""}`, role: "img", tabindex: i ? -1 : 0, "aria-label": row.said });
+      const group = draw("g", { class: `mstl-row ${row.role}${row.plain ? " plain" : ""}`, role: "img", tabindex: i ? -1 : 0, "aria-label": row.said });
       group.append(draw("rect", { class: "behind", x: 0, y: top, width, height, rx: 4 }));
       lines.forEach((line, k) => {
         const start = narrow ? top + 15 : middle + 4.5 - 8 * (lines.length - 1);
