@@ -31,8 +31,8 @@ if importlib.util.find_spec("mstl") is None:
 import matplotlib.pyplot as plt
 from IPython.display import HTML, Markdown, display
 
-from mstl.report import explorer, plots, results
-from mstl.report.grid import comparison
+from mstl.report import plots, results
+from mstl.report.grid import comparison, explorer
 from mstl.report.grid import figures as draw
 from mstl.report.grid import text as text
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 import status
-from mstl.report import explorer
+from mstl.report.grid import explorer
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGING, HTML = Path("_staging"), Path("_build/html")
