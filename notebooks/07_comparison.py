@@ -36,9 +36,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown, display
 
-from mstl.report import explorer, plots, results
+from mstl.report import plots, results
 from mstl.report.family.bars import alike
-from mstl.report.grid import bars, comparison
+from mstl.report.grid import bars, comparison, explorer
 from mstl.report.grid import figures as draw
 from mstl.report.grid import text as text
 from mstl.report.grid.tuning import tuning_table

@@ -32,8 +32,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import HTML, Markdown, display
 
-from mstl.report import explorer, plots, results
-from mstl.report.grid import comparison
+from mstl.report import plots, results
+from mstl.report.grid import comparison, explorer
 from mstl.report.grid import figures as draw
 from mstl.report.grid import text as text
 

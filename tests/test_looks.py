@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from test_comparison import grid, write
 
-from mstl.report import explorer, trust
-from mstl.report.grid import comparison
+from mstl.report import trust
+from mstl.report.grid import comparison, explorer
 from mstl.report.grid.switches import WORDS
 
 ROOT = Path(__file__).resolve().parent.parent

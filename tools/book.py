@@ -15,7 +15,7 @@ import dead
 import front
 import lift
 import status
-from mstl.report import explorer
+from mstl.report.grid import explorer
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGING, HTML = Path("_staging"), Path("_build/html")

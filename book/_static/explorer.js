@@ -1,5 +1,5 @@
 /* The result explorer and the switchboard: intervals drawn from the tables of the sweeps, no library, no network.
- * Their numbers are in results.mjs, written while the book is staged (mstl/report/explorer.py). It is loaded only
+ * Their numbers are in results.mjs, written while the book is staged (mstl/report/grid/explorer.py). It is loaded only
  * on pages that show them, so it is not called .js: Sphinx would put that on every page. */
 (() => {
   "use strict";
