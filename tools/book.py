@@ -20,7 +20,7 @@ from mstl.report.grid import explorer
 ROOT = Path(__file__).resolve().parent.parent
 STAGING, HTML = Path("_staging"), Path("_build/html")
 PROSE, NOTEBOOKS = Path("book"), Path("notebooks")
-RESULTS, KEPT = Path("results"), Path("_build/explorer")
+RESULTS, KEPT = Path("results"), Path("results/explorer")
 # Of MathJax (the wheel of sphinx-mathjax-offline holds all of it) the pages need one script and its fonts.
 MATHJAX_KEPT = ("tex-chtml.js", "output/chtml/fonts", "input/tex/extensions", "ui/menu.js")
 # The command `jupyter-book` of this environment, wherever its scripts lie.

@@ -169,12 +169,17 @@ def links(cars: pd.DataFrame, collection: str, page: str = "../book/explorer.htm
     return "\n".join(lines)
 
 
-def _cached(folder: Path, data: str, cache: Path) -> list[dict]:
-    """`views` of one data set, computed where its tables or the code of the numbers have changed."""
+def kept_as(folder: Path, data: str, cache: Path) -> Path:
+    """The file of the numbers of one data set; its name tells its tables and the code of the numbers."""
     digest = hashlib.sha256("".join(map(inspect.getsource, OF_NUMBERS)).encode())
     for name in ("cars", "runs"):
         digest.update((folder / data / f"{name}.csv").read_bytes())
-    kept = cache / f"{folder.name}-{data}-{digest.hexdigest()[:16]}.json"
+    return cache / f"{folder.name}-{data}-{digest.hexdigest()[:16]}.json"
+
+
+def _cached(folder: Path, data: str, cache: Path) -> list[dict]:
+    """`views` of one data set, computed where its tables or the code of the numbers have changed."""
+    kept = kept_as(folder, data, cache)
     if not kept.exists():
         cache.mkdir(parents=True, exist_ok=True)
         for old in cache.glob(f"{folder.name}-{data}-{'[0-9a-f]' * 16}.json"):
