@@ -61,6 +61,7 @@ def test_the_explorer_shows_the_numbers_of_the_pages(tables, site):
     assert sum(len(view["rows"]) for view in shown["views"]) == len(summary) == len(SETTINGS) * len(METHODS)
     for view in shown["views"]:
         place = (view["recipe"], view["labels"])
+        chosen = comparison.choose(cars, *place)
         spent = comparison.choose(runs, *place).groupby("method")["seconds"].mean()
         for row in view["rows"]:
             expected = summary.loc[(*place, row["method"])]
@@ -105,7 +106,7 @@ def test_numbers_are_kept_until_their_table_changes(tables, tmp_path, monkeypatc
 
 
 def test_the_numbers_in_the_repository_are_those_of_its_tables():
-    """They take four minutes to compute: `make book` does it where a table has changed, and they are committed."""
+    """To compute them takes four minutes: `make book` does it where a table has changed; commit them."""
     tables = (path for path in ROOT.glob("results/*/*/cars.csv") if "tuning" not in path.parts[-3])
     place = ROOT / "results/explorer"
     wanted = {explorer.kept_as(path.parents[1], path.parent.name, place) for path in tables}
