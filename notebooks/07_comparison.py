@@ -18,7 +18,7 @@
 #
 # | | |
 # |---|---|
-# | You will see | the scores of all methods side by side, paired differences to the best rival, the targets set beforehand and whether they are reached |
+# | You will see | the scores of all methods side by side, paired differences to the best rival, the bars set beforehand and whether they are reached |
 # | Run time | less than two minutes: nothing is trained here |
 # | Device | any |
 
@@ -144,7 +144,7 @@ plt.show()
 
 # %% [markdown]
 # (targets)=
-# ## The targets set beforehand, and whether they are reached
+# ## The bars, and whether they are reached
 #
 # Before the sweep was run, it was written down what would count as a success, and by how much.
 #

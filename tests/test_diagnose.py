@@ -257,12 +257,14 @@ def test_one_slider_moves_every_film_and_the_menu_chooses_one(place):
     films = figures.attention_films(shown(place, "film"))
     assert list(films) == ["front", "cabin", "rear"]
     box = widgets.films(films, ["step 5", "step 15"], "sub-network", "step")
-    choice, position, stack = box.children
+    choice, controls, stack = box.children
+    play, position = controls.children
+    assert position.value == stack.children[0].selected_index == 1, "a film begins at its end"
     assert choice.options == ("front", "cabin", "rear") and position.max == 1
     assert [len(film.children) for film in stack.children] == [2, 2, 2]
     links = [w for w in widget._instances.values() if isinstance(w, Link)]
     ends = {(link.source[0], link.target[0]) for link in links}
-    assert {(position, film) for film in stack.children} | {(choice, stack)} <= ends
+    assert {(position, film) for film in stack.children} | {(choice, stack), (play, position)} <= ends
     with pytest.raises(InputError, match="pictures"):
         widgets.films(films, ["one"], "sub-network", "step")
     with pytest.raises(InputError, match="at least one"):
