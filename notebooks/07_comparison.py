@@ -156,7 +156,7 @@ plt.show()
 # * **E3** Under a shift of appearance without labels, it beats source combine and DANN by at least 2 points.
 # * **E4** Each ingredient's contribution is reported with its interval ({doc}`08_ablation`).
 #
-# A target is *untested* where its own conditions are not met, five seeds for instance; the note says which. The verdicts
+# A bar is *untested* where its own conditions are not met, five seeds for instance; the note says which. The verdicts
 # below are computed from the tables of all data sets.
 
 # %%
