@@ -143,7 +143,7 @@ draw.per_car_strip(each, intervals)
 plt.show()
 
 # %% [markdown]
-# (targets)=
+# (compare-bars)=
 # ## The bars, and whether they are reached
 #
 # Before the sweep was run, it was written down what would count as a success, and by how much.
@@ -291,7 +291,7 @@ display(fewer if len(fewer) else Markdown("In every setting all methods have the
 # %% [markdown]
 # ## Summary
 #
-# The answer is the list of [targets](targets) and the list of differences above it: both are computed and change with the tables.
+# The answer is the list of [bars](compare-bars) and the list of differences above it: both are computed and change with the tables.
 # What carries the result, and where it ends, is the next chapter.
 #
 # ## Exercises
