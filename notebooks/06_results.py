@@ -162,7 +162,8 @@ results.probe_table(runs)
 # ## What it costs
 #
 # Equal steps are not equal work: $J$ sub-networks see $J$ times as many images through their own weights. So a fair
-# reading looks at time as well.
+# reading looks at time as well. Seconds are those of the machine that trained these runs, which may have done other things beside: ratios
+# that were measured with care are on {doc}`11_cost`.
 
 # %% mystnb={"figure": {"name": "fig-cost", "caption": "Training time of each run against its score on the test cars; one dot is one seed."}, "image": {"alt": "Scatter plot of training seconds against the score, one colour for each method."}}
 plots.time_against_score(runs)
