@@ -113,6 +113,16 @@ def test_the_numbers_in_the_repository_are_those_of_its_tables():
     assert set(place.iterdir()) == wanted
 
 
+def test_no_rule_of_our_style_sheet_swallows_those_below_it():
+    """A brace that is missing makes all that follows part of one rule, and no browser says so."""
+    depth = 0
+    for line in (STATIC / "custom.css").read_text("utf-8").splitlines():
+        if line.startswith("/*"):
+            assert depth == 0, f"a rule is open above: {line}"
+        depth += line.count("{") - line.count("}")
+    assert depth == 0
+
+
 def test_every_switch_of_our_models_in_the_tables_has_words():
     changes = set()
     for path in ROOT.glob("results/*/*/runs.csv"):
