@@ -16,7 +16,7 @@
 # | | |
 # |---|---|
 # | You will see | the module in two equations; attention maps over training, one column a source; how often attention ranks its own part first; the same network without attention; on digits, what a weight says about what counts |
-# | Run time | three minutes on one idle CPU core |
+# | Run time | about five minutes on one CPU core |
 # | Device | CPU; a GPU is used where there is one |
 
 # %% tags=["colab"]
