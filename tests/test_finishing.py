@@ -77,6 +77,7 @@ def test_every_colour_of_the_diagrams_has_one_for_the_dark():
         ("#", []),
         ("https://example.org/nowhere", []),
         ("b.css?v=1", []),
+        ("b.html#a/view/of/it", []),
         ("c.html", ["a.html: c.html"]),
         ("b.html#absent", ["a.html: b.html#absent"]),
         ("#absent", ["a.html: #absent"]),

@@ -28,6 +28,8 @@ def links(html: Path) -> list[str]:
             address = unquote(address.partition("?")[0])
             if ELSEWHERE.match(link) or (not address and not anchor):
                 continue
+            if "/" in anchor:  # a view of the explorer, which tests/test_looks.py holds to the tables
+                anchor = ""
             goal = (path.parent / address).resolve() if address else path
             if not goal.exists() or (anchor and goal in anchors and unquote(anchor) not in anchors[goal]):
                 found.append(f"{path.relative_to(html.resolve())}: {link}")
