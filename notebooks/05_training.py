@@ -63,6 +63,7 @@ profile: str = "quick"  # full wants a GPU, grid is the sweep's, tiny is for tes
 overrides: str = ""  # hyper-parameters: name and value with an equals sign between them, separated by spaces
 mean_teacher: float = None  # weight of the consistency with averaged weights; None is the method's own
 steps: int = None  # updates; None is the profile's number
+precision: str = "auto"  # what the hardware does best; 32-true is float32 everywhere
 data_dir: str = None  # folder of the data, where it is not embedded
 out: str = "../runs"  # folder that holds all runs
 folder: str = "../results"  # folder of the tidy tables, where nothing is trained
@@ -71,7 +72,7 @@ train: bool = True  # False draws the page from the tables instead of training
 # %%
 config = TrainConfig(
     data=data, recipe=recipe, sources=sources, method=method, labels=labels, seed=seed, profile=profile,
-    overrides=with_start(overrides, encoder, weights), mean_teacher=mean_teacher, steps=steps,
+    overrides=with_start(overrides, encoder, weights), mean_teacher=mean_teacher, steps=steps, precision=precision,
     data_dir=data_dir, out=from_notebooks(out),
 )  # fmt: skip
 pd.Series(config.settings(), name="value").to_frame()

@@ -88,7 +88,7 @@ def read(
         path: the YAML file.
         data_dirs: data -> its folder, "" where it needs none. Runs on data that is not embedded and has no
             entry are left out; None leaves nothing out.
-        out: folder of the runs; default ``runs-<profile>``, of the profile quick ``runs``.
+        out: folder of the runs; default ``runs-<profile>``, of a sweep of notebooks ``runs`` at its own profile.
         replaced: values, of `AXES` and the profile, that take the place of those of every block. Where a
             recipe is among them only the first block counts: the others are there for one of their own.
 
@@ -114,7 +114,8 @@ def read(
             raise InputError("groups must name lists of methods, `rivals: [dann, mfsan]`")
         if not isinstance(blocks, list) or not blocks:
             raise InputError("blocks must be a list of at least one block")
-    common["out"] = out or ("runs" if profile == "quick" else f"runs-{profile}")
+    own = top.get("notebook") and profile == top.get("profile")
+    common["out"] = out or ("runs" if own else f"runs-{profile}")
     entries, first, skipped = [], {}, {}
     for number, block in enumerate(blocks[: 1 if "recipe" in (replaced or {}) else None], start=1):
         place = f"{path}, block {number}"
