@@ -23,13 +23,10 @@ from rounds import alternate, ratios
 from table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
-# Lightning Fabric imports torchmetrics where it is installed; only our tests use it, `pip install mstl` does
-# not bring it.
-WITHOUT_TEST_TOOLS = "import sys; sys.modules['torchmetrics'] = None\n"
 IMPORTS = {
     "torch": "import torch",
     "mstl": "import mstl",
-    "train": WITHOUT_TEST_TOOLS + "import mstl.run.train",
+    "train": "import mstl.run.train",
 }
 FIRST_STEP = """
 from mstl.run.config import TrainConfig
@@ -82,7 +79,7 @@ def first_step(table: Table, rounds: int) -> None:
     with_test_tools: list[float] = []
     for _ in range(rounds):
         start = time.time()
-        stamps = [start, *map(float, python(WITHOUT_TEST_TOOLS + code).split())]
+        stamps = [start, *map(float, python(code).split())]
         pieces.append([after - before for before, after in pairwise(stamps)])
         start = time.time()
         with_test_tools.append(float(python(code).split()[-1]) - start)

@@ -142,3 +142,10 @@ print(json.loads((folder / "manifest.json").read_text())["peak_memory_gib"]["hos
 """
     code = code.replace("sys.argv[1]", repr(str(tmp_path / "hidden")))
     assert python(HIDDEN + code, cwd=PACKAGE.parent).splitlines()[-1] == "None"
+
+
+def test_training_imports_nothing_that_only_the_tests_need():
+    """Fabric would, to ask for a version: seconds, in every process."""
+    code = "import sys, mstl.run.train\n"
+    code += "print([n for n in ('torchmetrics', 'torchvision', 'sklearn') if n in sys.modules])\n"
+    assert python(code + "import torchmetrics; torchmetrics.MeanMetric") == "[]\n"

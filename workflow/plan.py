@@ -26,7 +26,6 @@ from typing import Any
 
 import pair
 from mstl import methods
-from mstl.data.files import files_fingerprint
 from mstl.run import provenance
 from mstl.run.config import TrainConfig
 from mstl.run.names import Variant
@@ -145,6 +144,8 @@ def weights(method: str, overrides: str, place: str) -> str:
 @cache
 def content(data: str, data_dir: str | None, out: str | None = None) -> str:
     """Fingerprint of the data's files and of the code that reads them; computed once a process."""
+    from mstl.data.files import files_fingerprint  # and torch, which the worker of a notebook does not need
+
     readers = [file.read_bytes() for file in sorted((provenance.PACKAGE / "data").rglob("*.py"))]
     return digest(files_fingerprint(data, data_dir, out), *map(digest, readers))
 

@@ -88,7 +88,7 @@ def read(
         path: the YAML file.
         data_dirs: data -> its folder, "" where it needs none. Runs on data that is not embedded and has no
             entry are left out; None leaves nothing out.
-        out: folder of the runs; default ``runs-<profile>``, of a sweep of notebooks ``runs`` at its own profile.
+        out: folder of the runs; default ``runs-<profile>``, ``runs`` for notebooks at their own profile.
         replaced: values, of `AXES` and the profile, that take the place of those of every block. Where a
             recipe is among them only the first block counts: the others are there for one of their own.
 

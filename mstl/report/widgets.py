@@ -45,7 +45,7 @@ def frames(pictures: Sequence[bytes], labels: Sequence[str], description: str) -
         InputError: no picture, or another number of labels.
     """
     _check(pictures, labels)
-    slider, controls = _player(len(pictures), description)
+    slider, controls = _player(len(pictures), description, len(pictures) - 1)
     stack = _stack(pictures, labels, len(pictures) - 1)
     widgets.jslink((slider, "value"), (stack, "selected_index"))
     return widgets.VBox([controls, stack])
@@ -63,7 +63,11 @@ def menu(pictures: Sequence[bytes], labels: Sequence[str], description: str) -> 
 
 
 def films(
-    films: Mapping[str, Sequence[bytes]], labels: Sequence[str], menu: str, slider: str
+    films: Mapping[str, Sequence[bytes]],
+    labels: Sequence[str],
+    menu: str,
+    slider: str,
+    first: int | None = None,
 ) -> widgets.VBox:
     """A menu of films and one slider over their frames: change the film and stay at the same moment.
 
@@ -72,6 +76,7 @@ def films(
         labels: a short text a frame, the same for all films.
         menu: what the menu changes.
         slider: what the slider changes.
+        first: the frame it begins at, the last by default.
 
     Raises:
         InputError: no film, no frame, or films of another length than ``labels``.
@@ -83,8 +88,9 @@ def films(
     choice = widgets.Dropdown(
         options=list(films), index=0, description=menu, style={"description_width": "initial"}
     )
-    position, controls = _player(len(labels), slider)
-    stacks = [_stack(pictures, labels, len(labels) - 1) for pictures in films.values()]
+    first = len(labels) - 1 if first is None else first
+    position, controls = _player(len(labels), slider, first)
+    stacks = [_stack(pictures, labels, first) for pictures in films.values()]
     for stack in stacks:
         widgets.jslink((position, "value"), (stack, "selected_index"))
     shown = widgets.Stack(stacks, selected_index=0)
@@ -92,16 +98,16 @@ def films(
     return widgets.VBox([choice, controls, shown])
 
 
-def _player(frames: int, description: str) -> tuple[widgets.IntSlider, widgets.Widget]:
-    """A slider at the last of some frames, and the line that holds it, with a button that plays them."""
+def _player(frames: int, description: str, first: int) -> tuple[widgets.IntSlider, widgets.Widget]:
+    """A slider at one of some frames, and the line that holds it, with a button that plays them."""
     last = frames - 1
     slider = widgets.IntSlider(
-        value=last, min=0, max=last, description=description, readout=False,
+        value=first, min=0, max=last, description=description, readout=False,
         style={"description_width": "initial"}, layout=widgets.Layout(width="min(100%, 28rem)"),
     )  # fmt: skip
     if not last:
         return slider, slider
-    play = widgets.Play(value=last, min=0, max=last, interval=400, show_repeat=False)
+    play = widgets.Play(value=first, min=0, max=last, interval=400, show_repeat=False)
     widgets.jslink((play, "value"), (slider, "value"))
     return slider, widgets.HBox([play, slider])
 

@@ -13,8 +13,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -33,6 +31,7 @@ from mstl.run.config import TrainConfig
 from mstl.run.device import find_device
 from mstl.run.distributed import Team, launch
 from mstl.run.evaluate import predict_domain
+from mstl.run.fabric import Fabric, LightningEnvironment
 from mstl.run.log import ADVICE, LossRecord
 from mstl.run.optimisers import factor, optimisers, set_rate
 from mstl.run.precision import choose
