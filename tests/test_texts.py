@@ -49,6 +49,18 @@ def place(tmp_path):
     return save_reviews(tmp_path)
 
 
+@pytest.fixture
+def asking(place):
+    """Questions beside the reviews, six kinds of them, half of them both learned from and tested on."""
+    words = [*GOOD, *BAD]
+    for part, start in (("train", 0), ("test", 30)):
+        asked = [
+            f"{k % 6} thing{k % 6} {words[k // 6 % 10]} thing{k // 6 % 9}" for k in range(start, start + 60)
+        ]
+        (place / f"trec_{part}.txt").write_text("\n".join(asked) + "\n")
+    return place
+
+
 def test_texts_are_words_of_one_vocabulary(place):
     assert texts.names(place) == ("books", "dvd", "mr")
     train, test = texts.read("books", place)
@@ -116,6 +128,32 @@ def test_unlabelled_reviews_are_bridges_of_every_task(place):
     for file in place.glob("*.unlabel"):
         file.unlink()
     assert local_task("sentiment", "dvd-to-books", labels=4, data_dir=place).bridges is None
+
+
+def test_questions_have_no_source_and_the_reviews_words(asking, tmp_path):
+    made = local_task("questions", "to-trec", labels=6, data_dir=asking)
+    assert made.sources == () and made.problem.classes == texts.ASKED
+    assert made.test.vocabulary == texts.read("books", asking)[0].vocabulary
+    assert 60 < len(made.bridges) <= 120 and sorted(made.labelled.labels.tolist()) == [0, 1, 2, 3, 4, 5]
+    tested = set(map(bytes, made.test.images.flatten(1).numpy()))
+    for part in (made.bridges, made.labelled, made.unlabelled):
+        assert not tested & set(map(bytes, part.images.flatten(1).numpy()))
+    values = {
+        "data": "questions",
+        "data_dir": str(asking),
+        "recipe": "to-trec",
+        "profile": "tiny",
+        "labels": 6,
+    }
+    folder = train(
+        TrainConfig(
+            method="glomo", overrides="units=8 heads=2", steps=4, out=str(tmp_path / "runs"), **values
+        )
+    )
+    with torch.no_grad():
+        assert load_method(folder).predict(made.test.images.float()).shape == (60, 6, 1, 1)
+    with pytest.raises(InputError, match="recipe 'to-trec' of data 'questions' has 0 sources; got 2"):
+        local_task("questions", "to-trec", sources=2, labels=6, data_dir=asking)
 
 
 @pytest.mark.parametrize("name", [n for n, e in METHODS.items() if "classification" in e.problems])
@@ -187,7 +225,24 @@ def test_bad_files_are_named(spoil, message, place):
         local_task("sentiment", "to-mr", labels=4, data_dir=place)
 
 
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda p: write(p, "trec_test.txt", "6 why\n"), "line 1: expected a label 0, 1, 2, 3, 4 or 5"),
+        (lambda p: (p / "trec_train.txt").unlink(), r"trec_train\.txt cannot be read"),
+        (lambda p: (p / "trec_test.txt").unlink(), r"trec_test\.txt cannot be read"),
+        (lambda p: [f.unlink() for f in p.glob("*.train")], r"holds no file \*\.task\.train"),
+    ],
+)
+def test_bad_questions_are_named(spoil, message, asking):
+    spoil(asking)
+    with pytest.raises(InputError, match=message):
+        local_task("questions", "to-trec", labels=6, data_dir=asking)
+
+
 def test_bad_folders(place):
+    with pytest.raises(InputError, match=r"'questions' needs data_dir: .* and trec_train\.txt"):
+        local_task("questions", "to-trec", labels=6)
     with pytest.raises(InputError, match=r"'sentiment' needs data_dir: a folder with <domain>\.task\.train"):
         local_task("sentiment", "to-mr", labels=4)
     (place / "dvd.task.test").unlink()

@@ -35,6 +35,7 @@ class Collection:
         augment: how far images may be varied and keep their class.
         embedded: the domains that are at hand and need no folder; where there are any, they are the sources
             that a recipe does not name.
+        alone: whether targets have no source: each is learned from by itself, and from what has no labels.
         own: whether a user brings the domains, so that nothing is known of leaks between them.
         unlabelled: what has no labels, from the folder: bridges of every task.
     """
@@ -44,6 +45,7 @@ class Collection:
     size: tuple[int, int] | None = None
     augment: Augment = field(default_factory=Augment.none)
     embedded: tuple[str, ...] = ()
+    alone: bool = False
     own: bool = False
     unlabelled: Callable[[Path | None], Domain | None] = lambda place: None
 
@@ -60,6 +62,13 @@ COLLECTIONS: dict[str, Collection] = {
         lambda name, place, *_: Parts(*texts.read(name, place)),
         (1, 1),
         unlabelled=texts.unlabelled,
+    ),
+    "questions": Collection(
+        texts.question_names,
+        lambda name, place, *_: Parts(*texts.questions(place)),
+        (1, 1),
+        alone=True,
+        unlabelled=lambda place: texts.unlabelled(place, texts.ASKED),
     ),
     "digits": Collection(
         digits.names,

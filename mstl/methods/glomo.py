@@ -114,6 +114,7 @@ class GLoMo(Method):
     """
 
     Hyperparameters = Hyperparameters
+    reads_sources = False  # if there are bridges; and where there is neither it reads the target
 
     def build(self) -> None:
         hyper, problem = self.hyper, self.problem

@@ -1,11 +1,13 @@
-"""Texts with classes: reviews of goods, and sentences of film reviews, as words of one vocabulary.
+"""Texts with classes: reviews of goods, sentences of film reviews, and questions, as words of one vocabulary.
 
 * ``<domain>.task.train`` and ``<domain>.task.test`` have a label, a tab and a review on each line;
 * ``<domain>.task.unlabel`` has a review on each line: bridges of every task;
-* ``mr.txt`` has a label, a space and a sentence on each line: domain ``mr``.
+* ``mr.txt`` has a label, a space and a sentence on each line: domain ``mr``;
+* ``trec_train.txt`` and ``trec_test.txt`` have a label, a space and a question on each line: domain ``trec``.
 
-Labels are 0, negative, and 1, positive. The form is that of Liu, Qiu and Huang, "Adversarial multi-task
-learning for text classification", ACL 2017, and of Pang and Lee, ACL 2005.
+Of reviews and sentences labels are 0, negative, and 1, positive; of questions what they ask for, 0 to 5 in
+the order of `ASKED`. The form is that of Liu, Qiu and Huang, "Adversarial multi-task learning for text
+classification", ACL 2017, of Pang and Lee, ACL 2005, and of Li and Roth, COLING 2002.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ SIZE = 5000  # words of the vocabulary, with the two below
 NONE, UNKNOWN = "<none>", "<unknown>"
 WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|[^\sa-z0-9]")
 SENTENCES = "mr"
+QUESTIONS = "trec"
+ASKED = ("description", "entity", "abbreviation", "human", "location", "number")
 EXPECTED = "<domain>.task.train and <domain>.task.test of one domain at least"
 
 
@@ -60,12 +64,36 @@ def read(name: str, place: Path | None) -> tuple[Domain, Domain | None]:
     return _domain(name, folder, train), _domain(name, folder, test, len(train[0]))
 
 
-def unlabelled(place: Path | None) -> Domain | None:
-    """The unlabelled reviews of all domains, `SENTIMENTS` their classes, of which nobody reads one."""
+def question_names(place: Path | None) -> tuple[str, ...]:
+    """Of questions there is one domain; `unlabelled` reviews beside it give the words.
+
+    Raises:
+        InputError: no folder, no file of questions, or no review.
+    """
+    folder = _folder(place, "questions")
+    _goods(folder)
+    plain_file(folder / "trec_train.txt")
+    return (QUESTIONS,)
+
+
+def questions(place: Path | None) -> tuple[Domain, Domain]:
+    """Training and test questions, `ASKED` their classes.
+
+    Raises:
+        InputError: a file is missing, is empty, or has a line without a label 0 to 5.
+    """
+    folder = _folder(place, "questions")
+    train, test = (_labelled(folder / f"trec_{part}.txt", " ", ASKED) for part in ("train", "test"))
+    return _domain(QUESTIONS, folder, train, 0, ASKED), _domain(QUESTIONS, folder, test, len(train[0]), ASKED)
+
+
+def unlabelled(place: Path | None, classes: tuple[str, ...] = SENTIMENTS) -> Domain | None:
+    """The unlabelled reviews of all domains, with ``classes`` of which nobody reads one."""
     folder = _folder(place)
     files = [f for name in _goods(folder) if (f := folder / f"{name}.task.unlabel").exists()]
     texts = [line for file in files for line in _lines(file).values()]
-    return _domain("reviews", folder, (texts, np.zeros(len(texts), np.uint8))) if texts else None
+    labels = np.zeros(len(texts), np.uint8)
+    return _domain("reviews", folder, (texts, labels), classes=classes) if texts else None
 
 
 def words_of(text: str) -> list[str]:
@@ -104,7 +132,13 @@ def encoded(texts: Sequence[str], known: Sequence[str]) -> np.ndarray:
     return rows
 
 
-def _domain(name: str, folder: Path, made: tuple[list[str], np.ndarray], first: int = 0) -> Domain:
+def _domain(
+    name: str,
+    folder: Path,
+    made: tuple[list[str], np.ndarray],
+    first: int = 0,
+    classes: tuple[str, ...] = SENTIMENTS,
+) -> Domain:
     """A domain of texts; equal ones are one group, whatever split they are cut by."""
     texts, labels = made
     known = vocabulary(folder)
@@ -118,17 +152,20 @@ def _domain(name: str, folder: Path, made: tuple[list[str], np.ndarray], first: 
         groups=np.array(names),
         views=np.zeros(len(texts), dtype=np.int64),
         labels=torch.from_numpy(labels),
-        classes=SENTIMENTS,
+        classes=classes,
         vocabulary=known,
     )
 
 
-def _labelled(file: Path, between: str) -> tuple[list[str], np.ndarray]:
-    texts, labels = [], []
+def _labelled(
+    file: Path, between: str, classes: tuple[str, ...] = SENTIMENTS
+) -> tuple[list[str], np.ndarray]:
+    texts, labels, known = [], [], [str(k) for k in range(len(classes))]
     for number, line in _lines(file).items():
         label, found, text = line.partition(between)
-        if label not in ("0", "1") or not found:
-            raise InputError(f"{file}, line {number}: expected a label 0 or 1 and a text; got {line[:40]!r}")
+        if label not in known or not found:
+            said = f"{', '.join(known[:-1])} or {known[-1]}"
+            raise InputError(f"{file}, line {number}: expected a label {said} and a text; got {line[:40]!r}")
         texts.append(text)
         labels.append(int(label))
     return texts, np.array(labels, np.uint8)
@@ -154,7 +191,8 @@ def _goods(folder: Path) -> Iterable[str]:
     return found
 
 
-def _folder(place: Path | None) -> Path:
+def _folder(place: Path | None, data: str = "sentiment") -> Path:
+    expected = EXPECTED + (" and trec_train.txt and trec_test.txt" if data == "questions" else "")
     if place is None:
-        raise InputError(f"data 'sentiment' needs data_dir: a folder with {EXPECTED}")
-    return existing_folder(place, EXPECTED)
+        raise InputError(f"data {data!r} needs data_dir: a folder with {expected}")
+    return existing_folder(place, expected)

@@ -46,7 +46,7 @@ def collected_task(
     each, all four different, are source and target of ``distant…`` (`mstl.data.recipes.distant`).
 
     Sources are the training parts of all other domains, in order, of `digits` those at hand; of
-    ``<source>-to-<target>`` that one.
+    ``<source>-to-<target>`` that one; of `questions` there is none.
 
     Args:
         data: a key of `COLLECTIONS`.
@@ -92,7 +92,8 @@ def collected_task(
     target, named = found["target"], found["source"]
     for name in filter(None, (target, named)):
         check(name)
-    chosen = [named] if named else [name for name in collection.embedded or known if name != target]
+    others = () if collection.alone else collection.embedded or known
+    chosen = [named] if named else [name for name in others if name != target]
     if target in chosen:
         raise InputError(f"recipe {recipe!r}: {target} cannot be its own source; name another one")
     if not 0 <= sources <= len(chosen):
@@ -116,6 +117,7 @@ def collected_task(
         seed=seed,
         name=f"{data}/{recipe}",
         augment=collection.augment,
+        alone=collection.alone,
     )
     bridges = collection.unlabelled(place)
     if not texts:
@@ -135,6 +137,7 @@ def class_task(
     seed: int = 0,
     name: str = "classes/own",
     augment: Augment | None = None,
+    alone: bool = False,
 ) -> Task:
     """A task on classes from domains that are at hand.
 
@@ -150,12 +153,13 @@ def class_task(
         seed: of the split.
         name: of the task.
         augment: how far images may be varied and keep their class; by default not at all.
+        alone: whether there may be no source.
 
     Raises:
         InputError: no source, domains of other classes or other widths, a class that the target has and no
             source knows, too few groups, or labels fewer than classes or more than training images.
     """
-    if not sources:
+    if not sources and not alone:
         raise InputError("a task needs at least one source; got none")
     made = tuple(replace(domain, name=key) for key, domain in sources.items())
     train, test = target if isinstance(target, Parts) else (target, None)
@@ -172,7 +176,8 @@ def class_task(
             raise InputError(
                 f"domain {domain.name!r} has other words than the target; all share one vocabulary"
             )
-    check_known(made, train if test is None else train.join(test, train.name))
+    if made:
+        check_known(made, train if test is None else train.join(test, train.name))
     split = split_classes(train, labels, seed, tested=test is None)
     parts = {key: train.select(rows, key) if len(rows) else None for key, rows in split.items()}
     if test is not None:
