@@ -50,6 +50,7 @@ plots.style()
 photographs: str = "carparts"  # whose results to show first, as numbers only, if they were run
 data: str = "studio"  # whose results to show otherwise
 folder: str = "../results/grid"  # folder of the sweep's tables
+masks: str = "../results/strip"  # folder of the masks that are shown
 
 # %%
 shown = photographs if photographs in results.available(folder) else data
@@ -77,6 +78,29 @@ Markdown(text.coverage(comparison.unchanged(every)))
 
 # %%
 comparison.setting_table(whole, whole_runs, recipe, labels)
+
+# %% [markdown]
+# (compare-strip)=
+# ## Look at the masks
+#
+# Three rendered test cars under five methods, from no label of the target to thirty-two, in both readings of "local":
+# sources that each *label* a part ({doc}`14_labelled_parts`) and sources that each *show* one. One seed; the three are the
+# worst, the median and the best of the test set, by Dice averaged over all masks of the strip, and the Dice above each
+# column is that of all test cars. Nothing is learned from the target alone where it has no label, and the oracle has
+# all labels always. From `make sweep SWEEP=strip` and `python -m mstl.report.grid`.
+
+# %%
+from mstl.report import widgets
+from mstl.report.grid import strip
+from mstl.report.grid.answer import READINGS
+
+widgets.films(
+    {r.title: [widgets.jpeg(frame, dpi=110) for frame in strip.frames(r.recipe, masks)] for r in READINGS},
+    [f"{n} labelled target images" for n in strip.LABELS],
+    "Sources",
+    "labels",
+    first=0,
+)
 
 # %% [markdown]
 # ## All other settings
