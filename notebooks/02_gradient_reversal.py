@@ -46,8 +46,8 @@ plots.style()
 
 # %% tags=["parameters"] nbmake={"mock": {"steps": 30, "image_steps": 4, "digit_steps": 100, "log_every": 2}}
 steps: int = 300  # of each game in the plane
-image_steps: int = 120  # of each sub-network on images
-digit_steps: int = 300  # of each sub-network on digits
+image_steps: int = 100  # of each sub-network on images
+digit_steps: int = 200  # of each sub-network on digits
 log_every: int = 10  # steps between two measurements on images
 seed: int = 0  # of weights, points and batches
 

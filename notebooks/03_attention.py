@@ -43,7 +43,7 @@ plots.style()
 
 # %% tags=["parameters"] nbmake={"mock": {"steps": 8, "profile": "tiny", "frames": 2, "images": 16, "digit_steps": 80}}
 recipe: str = "chimeras"  # sources that agree with the target in one part only; or parts
-profile: str = "quick"  # quick is 64 by 96 pixels, tiny 32 by 48
+profile: str = "grid"  # grid is 48 by 72 pixels, tiny 32 by 48
 steps: int = 250  # of training, with attention and once more without
 width: int = 8  # channels of the U-Nets at full resolution
 batch_size: int = 4  # images of every source in a step

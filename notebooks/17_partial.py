@@ -49,7 +49,7 @@ plots.style()
 # %% tags=["parameters"] nbmake={"mock": {"steps": 6}}
 data: str = "digits"  # of the networks that are trained here
 recipe: str = "partial-serif-to-handwritten"  # which domains, and that the target keeps half of the classes
-steps: int = 250  # of each of them; the sweep has 300
+steps: int = 150  # of each of them; the sweep has 300
 seed: int = 0  # of classes kept, splits, weights and batches
 folder: str = "../results/family"  # tables of the sweep
 

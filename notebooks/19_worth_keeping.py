@@ -50,7 +50,7 @@ plots.style()
 labels: int = 30  # labelled pictures, five of each of six styles
 encoder: str = "tf_efficientnet_lite0"  # of timm's
 weights: str = "imagenet"  # where it begins; a folder of weights, or of a run
-steps: int = 60  # of each of the networks that are trained here
+steps: int = 40  # of each of the networks that are trained here
 seed: int = 0  # of splits, heads and batches
 folder: str = "../results/starting"  # tables of the sweep
 

@@ -50,7 +50,7 @@ plots.style()
 # %% tags=["parameters"] nbmake={"mock": {"steps": 6}}
 labels: int = 50  # labelled images of the target
 weight: float = 1.0  # λ, how hard the networks are pulled together
-steps: int = 250  # of each of the networks that are trained here
+steps: int = 150  # of each of the networks that are trained here
 seed: int = 0  # of splits, heads and batches
 folder: str = "../results/teachers"  # tables of the sweep
 

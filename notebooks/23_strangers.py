@@ -44,7 +44,7 @@ plots.style()
 
 # %% tags=["parameters"] nbmake={"mock": {"steps": 6}}
 labels: int = 4  # labelled images of the target, of two classes
-steps: int = 150  # of the network trained here
+steps: int = 100  # of the network trained here
 source_threshold: float = 0.5  # λ of the source
 bridge_threshold: float = 0.5  # λ of the bridges
 seed: int = 0  # of splits, networks and batches
