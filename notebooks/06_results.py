@@ -206,7 +206,7 @@ runs[columns].rename(columns={score(runs): title(runs)})
 #
 # ## Exercises
 #
-# 1. Run `make reproduce SEEDS=20,21,22,23,24,25`. How much narrower do the intervals get?
+# 1. Run `make reproduce SEEDS=23,24,25,26`. How much narrower do the intervals get?
 # 2. Why is the interval of a paired difference narrower than the two intervals in {numref}`fig-dice` suggest?
 #
 # ```{dropdown} Solution to 1
