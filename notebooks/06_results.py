@@ -103,8 +103,9 @@ Markdown("\n".join(lines))
 # And in short:
 
 # %% tags=["answer"]
-pooled = [line for line in lines if "source combine" in line or line.startswith("\n**")]
-Markdown("\n".join(pooled))
+asked = ("source combine", "target only")
+short = [line for line in lines if any(name in line for name in asked) or line.startswith("\n**")]
+Markdown("\n".join(short))
 
 # %% [markdown]
 # ## Do the pieces complete each other?

@@ -10,7 +10,7 @@
 # # Does it beat the others?
 #
 # The paper claims that MSTL transfers better than other multi-source methods. Here they meet on the same sources, the same
-# labelled target images and the same test cars: all of them on photographs with four labelled target images, five or six in
+# labelled target images and the same test cars: all of them on photographs with four labelled target images, a few in
 # the other settings. Two names are ours. **MSTL** is the literal reading of the abstract, **MSTL-plus** our best reading within
 # its five ideas ({doc}`../book/model-card`). {doc}`../book/fairness` says what every method may see and spend. Here a source
 # *shows* a part, and nothing contradicts. What if each source *labels* only a part? That is {doc}`14_labelled_parts`, and the
@@ -211,7 +211,7 @@ styled = comparison.everything(folder, "curves").query("data == @data")
 unlabelled = comparison.choose(styled, "views-styled", 0) if len(styled) else played.iloc[:0]
 unlabelled = unlabelled[unlabelled["method"].isin(names)]
 
-# %% mystnb={"figure": {"name": "fig-compare-game", "caption": "Discriminators during training: balanced accuracy (left, chance dotted) and gradient ratio (right). Above: photographs, recipe parts, 4 labels; below: rendered cars, recipe views-styled, no labels. Lines are means over seeds, bands reach from the lowest to the highest seed. A method that plays no game in a setting has no line there. From `make sweep SWEEP=main`."}, "image": {"alt": "Four line charts over the progress of training: discriminator accuracy and gradient ratio in two settings, a line with its own marker for each adversarial method."}}
+# %% mystnb={"figure": {"name": "fig-compare-game", "caption": "Discriminators during training: balanced accuracy (left, chance dotted) and gradient ratio (right). Above: photographs, recipe parts, 4 labels; below: rendered cars, recipe views-styled, no labels. Lines are means over seeds, bands reach from the lowest to the highest seed. Five methods are drawn; one that plays no game in a setting has no line there. From `make sweep SWEEP=main`."}, "image": {"alt": "Four line charts over the progress of training: discriminator accuracy and gradient ratio in two settings, a line with its own marker for each adversarial method."}}
 figure, axes = plt.subplots(2, 2, figsize=(9.5, 6), sharex=True)
 for row, logged in zip(axes, (played, unlabelled), strict=True):
     row[0].set_title(
@@ -294,8 +294,9 @@ for name in results.available(tried):
 # %% [markdown]
 # ## Honest limits
 #
-# * **From before heads began at the share of the object** ({doc}`../book/design-notes`): these networks learn a little more
-#   slowly than those of today, all methods alike. Whether the order holds has not been measured again.
+# * **From an earlier state of the code.** Since then the last layer of every network begins at the share of the object in the
+#   images ({doc}`../book/design-notes`), which makes all methods learn a little faster. The scores of this page are older;
+#   whether their order would be the same has not been measured.
 # * **Small.** Images and networks are those of the profile named above, small enough to run many methods with several seeds.
 #   What wins here need not win at full size.
 # * **One setting has all methods.** In the others the references, ours and one or two controls stand alone.

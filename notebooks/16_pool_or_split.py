@@ -76,8 +76,9 @@ Markdown(rule_answer(rule))
 #
 # ## What it does not say
 #
-# * **Small networks, short training.** Images of 48×72 pixels, some hundred steps. Larger networks and pretrained encoders
-#   have not been compared yet.
+# * **Small networks, short training.** Images of 48×72 pixels, some hundred steps. An encoder from ImageNet was compared where
+#   sources show parts ({doc}`07_comparison`), larger images and networks where they label parts ({doc}`12_gpu`); neither is in
+#   these lines.
 # * **Only cars.** Photographs and renderings of one kind of object.
 # * **Parts that overlap, or miss something.** The union can be no more than what the sources label together. What none of them
 #   labels, the target's own labels have to teach.

@@ -149,7 +149,7 @@ score_dots(summary[summary["data"] == "surf"])
 plt.show()
 
 # %% [markdown]
-# The bar, written before it was run: DAN and JAN are above source only on four pairs of six or more, interval above zero.
+# The bar, written before it was run: DAN and JAN are above source only (*source combine* in the figures) on four pairs of six or more, interval above zero.
 
 # %%
 from mstl.report.grid.bars import bar_answer, bar_lines
@@ -158,7 +158,7 @@ judged = bars.joint_bars(whole, spent)
 Markdown(bar_lines(judged))
 
 # %% tags=["answer"]
-Markdown(bar_answer(judged))
+Markdown(bar_answer(judged, {"F3": 4}))
 
 # %%
 text.for_readers(judged.drop(columns=["labels"]))

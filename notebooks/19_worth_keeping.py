@@ -99,7 +99,7 @@ found = {name: figures.accuracy(trainer, task.test) for name, trainer in trained
 pd.DataFrame({"right (%)": found}).style.format("{:.1f}")
 
 # %% [markdown]
-# One seed; intervals come below. A network of random numbers learns from the same hundred steps, which are too few for it.
+# One seed; intervals come below. A network of random numbers learns from the same few steps, which are too few for it.
 #
 # ## What is held
 #
@@ -204,7 +204,7 @@ Markdown(bar_answer(judged))
 # come does himself harm.
 #
 # What is against the methods that hold: the learning rate is the one that suits plain fine-tuning best, all have one network of one
-# kind, and a hundred steps leave little time to forget. What is for them: every one had its weight tuned as L2 had. The paper's own
+# kind, and so few steps leave little time to forget. What is for them: every one had its weight tuned as L2 had. The paper's own
 # step over DELTA is 1.4 points on photographs of dogs (90.1 against 88.7), with a large network and many classes; to see as little
 # here takes more seeds than five.
 #

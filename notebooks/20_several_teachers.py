@@ -173,7 +173,7 @@ plt.show()
 
 # %% [markdown]
 # The bars, written before the sweep was run: AMCF is not below the best of its teachers alone, named after the fact, and its interval ends
-# above −1 (T1); it is above the mean of the same networks without collaboration (T2).
+# above −1, lower end included (T1); it is above the mean of the same networks without collaboration (T2).
 
 # %%
 from mstl.report.grid.bars import bar_answer, bar_lines

@@ -37,6 +37,21 @@ def test_bars_of_which_none_was_judged_are_none_of_none():
     assert "**0 of 0 bars" in bar_answer(pd.DataFrame([bar("F1", "A over B", "not run")]))
 
 
+def test_a_claim_holds_where_it_is_reached_in_as_many_settings_as_were_asked():
+    rows = [bar("F2", claim, reached, 6.0) for claim in ("A", "B") for reached in ("yes", "no")]
+    rows += [bar("F2", "C", "yes", 6.0), bar("F2", "C", "yes", 7.0)]
+    said = bar_answer(pd.DataFrame(rows), {"F2": 2})
+    assert "**1 of 3 claims" in said and "A: reached in **1 of 2** settings (2 were asked)" in said
+
+
+def test_bars_that_zero_may_reach_say_how_many_are_clear_of_it():
+    rows = [
+        bar("S2", "not below", "yes", 1.0),
+        bar("S2", "not below", "yes", 3.0) | {"low": 0.5, "high": 5.0},
+    ]
+    assert "2 of 2** settings, 1 of them clear of zero" in bar_answer(pd.DataFrame(rows))
+
+
 def test_the_rule_is_counted_by_line():
     said = rule_answer(pd.DataFrame({"holds": ["yes", "yes", "open", "no"]}))
     assert "2 of 4" in said and "1 are open" in said and "1 do not hold" in said
@@ -65,9 +80,9 @@ def scores(**by_method):
 def test_systems_above_target_only_are_named_with_the_least_and_the_most():
     said = common_answer(scores(target_only=0.5, dann=0.53, jan=0.58, san=0.5))
     assert (
-        "2 of 3 systems" in said and "by 3.0 to 8.0 points" in said and said.index("JAN") < said.index("DANN")
+        "2 of 3 methods" in said and "by 3.0 to 8.0 points" in said and said.index("JAN") < said.index("DANN")
     )
-    assert "None of 1 systems" in common_answer(scores(target_only=0.5, dann=0.4))
+    assert "None of 1 methods" in common_answer(scores(target_only=0.5, dann=0.4))
 
 
 def test_chosen_comparisons_are_those_that_were_run():

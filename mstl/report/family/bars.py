@@ -101,7 +101,7 @@ def joint_bars(cars: pd.DataFrame, runs: pd.DataFrame, seeds: int = SEEDS) -> pd
 
 
 def common_answer(cars: pd.DataFrame) -> str:
-    """Markdown: which systems are above target only in one setting, and by how much at least and at most."""
+    """Markdown: which methods are above target only in one setting, and by how much at least and at most."""
     rows = [
         comparison.paired(cars, method, "target_only").assign(method=method)
         for method in cars["method"].unique()
@@ -110,12 +110,12 @@ def common_answer(cars: pd.DataFrame) -> str:
     table = pd.concat(rows).sort_values("difference", ascending=False)
     above = table[table["low"] > 0]
     if above.empty:
-        return f"**None of {len(table)} systems is above target only**, intervals considered."
+        return f"**None of {len(table)} methods is above target only**, intervals considered."
     names = ", ".join(map(comparison.variant_label, above["method"]))
     least, most = above["difference"].min(), above["difference"].max()
     return (
-        f"**{len(above)} of {len(table)} systems are above target only**, "
-        f"by {least:.1f} to {most:.1f} points, and together: {names}."
+        f"**{len(above)} of {len(table)} methods are above target only**, "
+        f"by {least:.1f} to {most:.1f} points: {names}."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -60,21 +61,34 @@ def bar_lines(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def bar_answer(table: pd.DataFrame) -> str:
+def bar_answer(table: pd.DataFrame, asked_of: Mapping[str, int] | None = None) -> str:
     """What `bar_lines` says one by one, in short: how many bars are reached, and where each claim holds.
 
-    Bars that were not run or are untested are counted as such and in no share.
+    Bars that were not run or are untested are counted as such and in no share. Where a bar can be reached
+    with an interval that holds zero, it is said how many are clear of it.
+
+    Args:
+        table: rows of bars.
+        asked_of: bar -> in how many settings it was to be reached; then claims are counted, not settings.
     """
     asked = table[table["bar"] != "E4"]
     judged = asked[asked["reached"].isin(["yes", "no"])]
     met, left = (judged["reached"] == "yes").sum(), len(asked) - len(judged)
     count = f"**{met} of {len(judged)} bars that were set beforehand are reached.**"
+    claims = judged.groupby(["bar", "claim"], sort=False)["reached"].apply(lambda r: (r == "yes").sum())
+    if asked_of:
+        holds = [met >= asked_of.get(bar, 1) for (bar, _), met in claims.items()]
+        count = f"**{sum(holds)} of {len(holds)} claims that were set beforehand hold.**"
     lines = [count + (f" {left} more are untested or were not run." if left else ""), ""]
     for (bar, claim), rows in judged.groupby(["bar", "claim"], sort=False):
         least, most = rows["difference"].min(), rows["difference"].max()
         if len(rows) > 1:
-            met = f"reached in **{(rows['reached'] == 'yes').sum()} of {len(rows)}** settings"
-            lines.append(f"* **{bar}** {claim}: {met}, {least:+.1f} to {most:+.1f} points")
+            met = rows["reached"] == "yes"
+            said = f"reached in **{met.sum()} of {len(rows)}** settings"
+            said += f" ({asked_of[bar]} were asked)" if asked_of and bar in asked_of else ""
+            clear = (met & (rows["low"] > 0)).sum()
+            said += f", {clear} of them clear of zero" if clear < met.sum() else ""
+            lines.append(f"* **{bar}** {claim}: {said}, {least:+.1f} to {most:+.1f} points")
         else:
             row = rows.iloc[0]
             met = {"yes": "reached", "no": "missed"}[row["reached"]]
