@@ -5,7 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import tyro
+try:
+    import tyro
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"error: the package {error.name!r} is missing in this Python. In the repository: `make setup`, then "
+        "`.venv/bin/python -m mstl ...`, or `source .venv/bin/activate` first; elsewhere: pip install mstl"
+    )
 
 from mstl.run.config import TrainConfig
 from mstl.system.errors import InputError

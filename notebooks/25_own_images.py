@@ -17,7 +17,9 @@
 #   masks/    a.png  b.png               those that you drew: black background, any other colour for the object
 # ```
 #
-# Nothing at hand? Then run all cells as they are: the page packs such a zip from the studio's rendered cars.
+# Nothing at hand? Then run all cells as they are: the page packs such a zip from the studio's rendered cars. Outside of Colab
+# open the `.ipynb` in Jupyter or in an editor that runs notebooks, or let it run by itself from the repository's folder:
+# `papermill notebooks/25_own_images.ipynb mine.ipynb -k python3 --cwd notebooks -p zip_file /path/to/my-images.zip`.
 #
 # | | |
 # |---|---|
@@ -58,19 +60,22 @@ opened = time.perf_counter()
 # On Colab drop the zip into the file browser at the left, and write its name below. A folder does as well as a zip.
 
 # %% tags=["parameters"] nbmake={"mock": {"profile": "tiny", "images": 24, "out": "../_build/nbmake/own-images"}}
-zip_file: str = None  # your zip file or folder; without one it is made of the studio's cars
+zip_file: str = None  # your zip file or folder, by its full path; without one it is made of the studio's cars
 images: int = 64  # of the studio's zip
 masks: int = 8  # of the studio's zip
 tested: bool = None  # keep a quarter of your masks for a score; None does so from 12 masks on
 grouped: bool = True  # names alike up to the last underscore show one object; False where names only count
-method: str = None  # None is target_only, or with sources source_combine; mstl_plus if you distrust a source
+partial: bool = False  # True where each source marks only a part of the object
+method: str = None  # None is target_only, or with sources source_combine, of parts positive_unlabelled
 mean_teacher: float = None  # weight of what bare images teach, 0 for nothing; None is 1, or 10 with sources
 seed: int = 0  # of the split, the initial weights and the batches
 profile: str = "quick"  # full wants a GPU, tiny is for tests
-out: str = "../runs-own"  # folder for all that is made
+steps: int = None  # of the training; None is the profile's number, 250 of quick
+overrides: str = ""  # such as: encoder=tf_efficientnet_lite0 weights=imagenet
+out: str = "../runs-own"  # folder for all that is made, in one named after the zip
 
 # %%
-out = Path(from_notebooks(out))
+out = Path(from_notebooks(out)) / (Path(zip_file).stem if zip_file else "studio")
 kept_back = None
 if zip_file is None:
     zip_file, kept_back = bundle.write_example(out / "example", images, masks)
@@ -92,7 +97,7 @@ f"{len(has_mask)} images, {few} masks, sources: {', '.join(found.sources) or 'no
 # %%
 asked = TrainConfig(profile=profile)
 tested = few >= 12 if tested is None else tested
-options = dict(size=asked.profiled("size"), seed=seed, tested=tested, grouped=grouped)
+options = dict(size=asked.profiled("size"), seed=seed, tested=tested, grouped=grouped, partial=partial)
 unseen = task_of(found.sources, found.target, labels=0, **options)
 labels = int(unseen.unlabelled.has_label.sum())
 task = task_of(found.sources, found.target, labels=labels, **options)
@@ -115,14 +120,18 @@ plt.show()
 #   sources/cabins/images/  sources/cabins/masks/
 # ```
 #
-# By default all sources are pooled, which {doc}`07_comparison` found hard to beat.
+# Do all sources mark the whole object? Then they are pooled, which {doc}`07_comparison` found hard to beat. If one marks fronts and
+# another cabins, set `partial=True`: pooled they would contradict each other, and what a source leaves unmarked is
+# taken for unknown ({doc}`14_labelled_parts`).
 
 # %%
 usual = ("source_combine", 10.0) if found.sources else ("target_only", 1.0)
-recipe = ("own" if found.sources else "own-alone") + ("" if tested else "-untested")
+usual = ("positive_unlabelled", 0.0) if found.sources and partial else usual
+recipe = "own-alone" if not found.sources else "own-masks" if partial else "own"
 config = TrainConfig(
-    data="folder", recipe=recipe, method=method or usual[0], labels=labels, seed=seed, profile=profile,
-    mean_teacher=usual[1] if mean_teacher is None else mean_teacher, out=str(out / "runs"),
+    data="folder", recipe=recipe + ("" if tested else "-untested"), method=method or usual[0], labels=labels,
+    seed=seed, profile=profile, steps=steps, overrides=overrides, out=str(out / "runs"),
+    mean_teacher=usual[1] if mean_teacher is None else mean_teacher,
 )  # fmt: skip
 run = train(config, task=task)
 
@@ -139,17 +148,13 @@ minutes = (time.perf_counter() - opened) / 60
 f"{len(written)} masks, {minutes:.1f} minutes after this page was opened, on {device}"
 
 # %% [markdown]
-# First the least that can be asked: can it redraw the masks that it learned from? That is no score, as it has seen them.
-# A network that fails here has not learned yet, and its other masks are worth nothing.
+# First the least that can be asked: can it redraw the masks in your zip, most of which it learned from? That is no score. A
+# network that fails here has not learned yet, and its other masks are worth nothing.
 
 # %%
 learned = own.agreement(out / "masks", found.target / "masks")["dice"].mean()
-advice = (
-    "it has learned them"
-    if learned > 0.8
-    else "it has not learned them: take a longer profile, or more masks"
-)
-f"Dice {learned:.2f} on the masks in your zip: {advice}"
+instead = "set steps=1000, begin with ImageNet by overrides, or draw more masks"
+f"Dice {learned:.2f} on the masks in your zip: " + ("good" if learned > 0.8 else f"not learned: {instead}")
 
 # %%
 if tested:
@@ -193,7 +198,7 @@ own.offer(downloads)
 #
 # 1. Set `mean_teacher=0`. What do the bare images bring?
 # 2. Correct the five worst masks by hand, put them into `masks/`, and run again. What changes more: five masks, or
-#    twice as many steps?
+#    twice as many steps (`steps=500`)?
 #
 # ```{dropdown} Solution to 1
 # Then the network learns from the masks alone. With the studio's zip the table after the masks shows the difference;

@@ -28,7 +28,7 @@ def test_bars_are_counted_and_each_claim_has_its_settings():
     rows += [bar("F3", "A over D", "untested"), bar("F4", "A over E", "not run"), bar("E4", "effect", "yes")]
     said = bar_answer(pd.DataFrame(rows))
     assert "1 of 3 bars" in said and "2 more are untested" in said
-    assert "A over B: reached in **1 of 2** settings, -3.0 to +2.0 points" in said
+    assert "A over B: reached in **1 of 2** settings, 0 of them clear of zero, -3.0 to +2.0" in said
     assert "A over C: **missed**, -0.5 points [-1.0, +1.0]" in said
     assert "A over D" not in said and "effect" not in said
 

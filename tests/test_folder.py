@@ -10,7 +10,7 @@ from drawn_cars import draw
 from PIL import Image
 
 from mstl.data import load, local_task
-from mstl.data.readers.folder import groups_from_names
+from mstl.data.readers.folder import groups_from_names, listing
 from mstl.system.errors import InputError
 
 
@@ -37,6 +37,33 @@ def test_groups_are_shared_beginnings(small, tmp_path):
         "red_02": "red",
     }
     assert domain.views.tolist() == [0, 0, 1, 2]
+
+
+def _pairs(path: Path, *stems: str) -> Path:
+    for stem in stems:
+        save_pair(path, stem)
+    return path
+
+
+def test_a_number_of_a_camera_is_no_object(tmp_path, capsys):
+    stems = [
+        "IMG_0001",
+        "IMG_0002",
+        "PXL_20240101_1",
+        "PXL_20240101_2",
+        "_DSC_17",
+        "_DSC_18",
+        "car_01",
+        "car_02",
+    ]
+    groups = groups_from_names(stems)
+    assert [groups[stem] for stem in stems[:6]] == stems[:6] and set(groups.values()) == {*stems[:6], "car"}
+    place = _pairs(tmp_path, "IMG_1", "IMG_2", "IMG_3")
+    assert [record.group for record in listing(place).records] == ["IMG_1", "IMG_2", "IMG_3"]
+    assert "3 names are a camera's" in capsys.readouterr().err
+    (place / "groups.csv").write_text("name,group\nIMG_1,a\nIMG_2,a\nIMG_3,b\n")
+    assert [record.group for record in listing(place).records] == ["a", "a", "b"]
+    assert "camera" not in capsys.readouterr().err
 
 
 def test_a_beginning_counts_up_to_the_last_underscore():

@@ -164,10 +164,11 @@ def test_folders_and_python_give_the_same_task(own):
 def test_without_a_test_every_mask_may_teach(own, capsys):
     task = task_from(own, "own-untested", labels=16)
     assert (len(task.labelled), len(task.unlabelled), task.validation, task.test) == (16, 12, None, None)
-    assert "all 16 labelled images of the target may teach, and none is scored" in capsys.readouterr().err
+    assert "16 of 16 labelled images of the target teach, and none is scored\n" in capsys.readouterr().err
     for file in (own / "target/masks").glob("[b-h]*"):
         file.unlink()
     assert len(task_from(own, "own-untested", labels=2).unlabelled) == 26
+    assert "2 of 2 labelled images" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"2 images with masks of 1 groups \(a\).* recipe own-untested"):
         task_from(own, labels=2)
 

@@ -98,8 +98,8 @@ def split_target(
     )
     if len(cars) < n_test + n_validation + 1:
         raise InputError(
-            f"the target has {len(cars)} cars; training, validation and test need one each at least: use "
-            "data with more cars"
+            f"the target has {len(cars)} groups; training, validation and test need one each at least: use "
+            "data with more groups"
         )
     kind = {} if kinds is None else dict(zip(groups.tolist(), kinds.tolist(), strict=True))
     cars = evenly(cars, kind)
@@ -177,7 +177,9 @@ def divide(
         whole.groups, rows[known[rows]], image_names(whole), labels, seed, kinds, tested, hint
     )
     if not tested:
-        note(f"all {int(known[rows].sum())} labelled images of the target may teach, and none is scored")
+        there = int(known[rows].sum())
+        more = f"; labels = {there} takes all" if labels < there else ""
+        note(f"{labels} of {there} labelled images of the target teach, and none is scored{more}")
     bare = rows[~known[rows]]
     kept = bare[~np.isin(whole.groups[bare], whole.groups[np.r_[split.validation, split.test]])]
     if left := sorted({*whole.groups[bare].tolist()} - {*whole.groups[kept].tolist()}):

@@ -304,6 +304,8 @@ class Trainer:
                         if on_log is not None:
                             on_log(self)
                         progress.update(self.step, loss=line["loss"])
+                elif self.team.leads and progress.due():
+                    progress.update(self.step)
                 if number or self._due("checkpoint_every"):
                     self._save(folder / "checkpoint.pt", identity)
                 if number:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 T = TypeVar("T")
+EVERY = 30.0  # seconds after which long work says in a log that it is alive
 
 
 def progress(items: Iterable[T], total: int, label: str, every: float = 5.0) -> Iterator[T]:
@@ -26,7 +27,7 @@ def progress(items: Iterable[T], total: int, label: str, every: float = 5.0) -> 
 
 
 class Progress:
-    """Context manager around ``total`` steps; in a log it prints about ten lines, whatever the total.
+    """Context manager around ``total`` steps; in a log it prints about ten lines, and one every half minute.
 
     Args:
         label: what is being done.
@@ -38,6 +39,7 @@ class Progress:
         self.label, self.total, self.done = label, total, done
         self.bar = tqdm(total=total, initial=done, desc=label, leave=False) if sys.stderr.isatty() else None
         self.started, self.first, self.printed = time.perf_counter(), done, done
+        self.spoke = self.started
 
     def __enter__(self) -> Progress:
         return self
@@ -47,13 +49,20 @@ class Progress:
         if self.bar is not None:
             self.bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()}, refresh=False)
             self.bar.update(done - self.bar.n)
-        elif done == self.total or done - self.printed >= self.total / 10:
+        elif done == self.total or done - self.printed >= self.total / 10 or self._silent():
             elapsed = time.perf_counter() - self.started
             left = elapsed / max(done - self.first, 1) * (self.total - done)
             shown = "".join(f"  {name} {value:.3f}" for name, value in values.items())
             print(f"{self.label}: {done}/{self.total}{shown}  {elapsed:.0f} s, {left:.0f} s left", flush=True)
-            self.printed = done
+            self.printed, self.spoke = done, time.perf_counter()
         self.done = done
+
+    def due(self) -> bool:
+        """Whether a log has heard nothing for half a minute; a terminal's bar is up to date by itself."""
+        return self.bar is None and self._silent()
+
+    def _silent(self) -> bool:
+        return time.perf_counter() - self.spoke >= EVERY
 
     def __exit__(self, *exception: object) -> None:
         if self.bar is not None:

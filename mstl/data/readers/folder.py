@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -23,6 +24,8 @@ from mstl.system.errors import InputError
 from mstl.system.notes import note
 from mstl.system.tables import check_name
 
+# What cameras and telephones call their pictures: a number or a moment, and nothing of what they show.
+_CAMERA = re.compile(r"_?(IMG|DSC[A-Z]?|PXL|CIMG|SAM|MVI|GOPR|DJI|PICT|PHOTO)([-_]\d+)*", re.IGNORECASE)
 _EXPECTED = "images/ and masks/ with files of equal names (endings may differ)"
 
 
@@ -33,7 +36,8 @@ def listing(
 
     Splits never cut through a group. Groups are read from ``groups.csv`` (columns ``name``,
     ``group``) if it exists; otherwise ``car_01`` and ``car_02`` belong to ``car``, and a name
-    that shares its beginning with no other is its own group. ``car_05`` is view 5 of ``car``.
+    that shares its beginning with no other, or is a camera's (``IMG_0001``), is its own group.
+    ``car_05`` is view 5 of ``car``.
 
     Args:
         path: the folder.
@@ -60,6 +64,11 @@ def listing(
         groups = {stem: stem for stem in images}
     else:
         groups = groups_from_names(images) if table is None else read_groups(table, images)
+        if table is None and (counted := [stem for stem in images if _of_camera(stem)]):
+            note(
+                f"{path}: {len(counted)} names are a camera's ({enumerated(counted)}), so each of these "
+                "images counts as an object of its own; where several show one object, groups.csv must say so"
+            )
 
     def read_masks(record: Record, full: tuple[int, int]) -> tuple[np.ndarray, None]:
         return read_mask(Path(record.mask), full, record.image), None
@@ -84,11 +93,17 @@ def groups_table(path: Path) -> Path | None:
 
 
 def groups_from_names(stems: dict[str, Path] | list[str]) -> dict[str, str]:
-    """Group of each stem: what precedes the last ``_`` where at least two share it, else the stem."""
-    shared = Counter(stem.rpartition("_")[0] for stem in stems)
-    return {
-        stem: prefix if (prefix := stem.rpartition("_")[0]) and shared[prefix] > 1 else stem for stem in stems
-    }
+    """Group of each stem: what precedes the last ``_`` where at least two share it, else the stem.
+
+    A camera's number is no object: such a stem is its own group.
+    """
+    prefixes = {stem: "" if _of_camera(stem) else stem.rpartition("_")[0] for stem in stems}
+    shared = Counter(prefixes.values())
+    return {stem: prefix if prefix and shared[prefix] > 1 else stem for stem, prefix in prefixes.items()}
+
+
+def _of_camera(stem: str) -> bool:
+    return bool(_CAMERA.fullmatch(stem.rpartition("_")[0]))
 
 
 def read_groups(table: Path, images: dict[str, Path]) -> dict[str, str]:

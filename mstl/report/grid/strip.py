@@ -30,7 +30,7 @@ from mstl.system.files import replacing
 
 FOLDER = "results/strip"
 DATA, SEED, PROFILE = "studio", 10, "grid"
-LABELS = (0, 4, 8, 16, 32)
+LABELS = (0, 4, 8, 32)
 METHODS = (ALONE, COMBINE, LITERAL, OURS, ALL)
 FOUND, MISSED, WRONG = "#E69F00", "#0072B2", "#D55E00"
 MEANING = {"found": FOUND, "missed": MISSED, "no car": WRONG}
