@@ -32,8 +32,11 @@ if importlib.util.find_spec("mstl") is None:
 import pandas as pd
 from IPython.display import Markdown
 
+from mstl.report import plots
 from mstl.report.grid import comparison, text
 from mstl.report.grid.rule import rule_answer, rule_table
+
+plots.style()
 
 # %% tags=["parameters"] nbmake={"mock": {}}
 masks: str = "../results/masks"  # tables of sources that label parts

@@ -138,7 +138,9 @@ def test_the_page_on_few_masks(target, tmp_path, small):
     text = executed("25_own_images", zip_file=str(packed(tmp_path / "mine.zip", {"": target})), **small)
     assert "11 images, 6 masks, sources: none" in text and "no test: every mask was a teacher" in text
     assert re.search(r"11 masks, \d+\.\d minutes after this page was opened, on CPU", text)
-    assert "known to you alone" in text and re.search(r"Dice \d\.\d\d on the masks in your zip: (good|not)", text)
+    assert "known to you alone" in text and re.search(
+        r"Dice \d\.\d\d on the masks in your zip: (good|not)", text
+    )
     with zipfile.ZipFile(tmp_path / "out/mine/masks.zip") as archive:
         assert sorted(archive.namelist()) == [f"masks/{name}.png" for name in BARE]
     with zipfile.ZipFile(tmp_path / "out/mine/network.zip") as archive:
