@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
 
@@ -15,7 +17,20 @@ import lift
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 RESULTS = re.compile(r"^(06|07|08|09|1\d|2[0-4])_")  # pages of which a reader asks what came out
-DOTS = base64.b64encode(b"\x89PNG dots").decode()
+
+
+def drawn(draw) -> str:
+    """What `draw` makes of an axis, as a PNG in base64."""
+    figure, ax = plt.subplots(figsize=(2, 1.5), dpi=60)
+    draw(ax)
+    buffer = io.BytesIO()
+    figure.savefig(buffer)
+    plt.close(figure)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+DOTS = drawn(lambda ax: ax.plot([1, 2, 3], "o"))
+CARS = drawn(lambda ax: ax.imshow([[0.2, 0.5], [0.4, 0.3]], cmap="gray", vmin=0, vmax=1, aspect="auto"))
 
 
 def output(**data):
@@ -55,8 +70,24 @@ def test_the_answer_and_the_picture_stand_between_question_and_contents(tmp_path
     ]
     places = [title["source"].index(words) for words in order]
     assert places == sorted(places)
-    assert (tmp_path / "staging/first/07_page.png").read_bytes() == b"\x89PNG dots"
+    assert (tmp_path / "staging/first/07_page.png").read_bytes() == base64.b64decode(DOTS)
     assert rest[1]["outputs"][0]["data"]["text/markdown"], "and it stays where it was computed"
+
+
+def test_a_chart_is_told_from_a_picture(tmp_path):
+    cells = [code("a()", ["picture"], [output(image_png=DOTS)], figure={"name": "f"}, image={"alt": "dots"})]
+    cells += [
+        code("b()", [], [output(image_png=CARS)]),
+        code("c()", [], [output(image_png=i) for i in (DOTS, CARS)]),
+    ]
+    title, *rest = page(tmp_path, *cells, code("d()"))
+    assert ["chart" in cell["metadata"]["tags"] for cell in rest] == [True, False, False, False]
+    assert "{container} first-picture chart" in title["source"]
+    (title, *_) = page(
+        tmp_path,
+        code("e()", ["picture"], [output(image_png=CARS)], figure={"name": "f"}, image={"alt": "cars"}),
+    )
+    assert "{container} first-picture\n" in title["source"]
 
 
 def test_of_a_page_that_was_not_executed_only_the_code_is_folded(tmp_path):

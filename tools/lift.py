@@ -2,20 +2,26 @@
 
 A notebook computes before it can answer, and a reader wants the answer before the computation. So the output
 of its cell that is tagged ``answer`` is shown twice: where it was computed, and in a box under the title.
-Likewise its best picture, from the cell that is tagged ``picture``.
+Likewise its best picture, from the cell that is tagged ``picture``. A chart, which is ink on white, is told
+from a picture: the style sheet turns it over where a reader has chosen dark.
 """
 
 from __future__ import annotations
 
 import ast
 import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 Cell = dict[str, Any]
 
-ANSWER, PICTURE = "answer", "picture"
+ANSWER, PICTURE, CHART = "answer", "picture", "chart"
+WHITE = 0.7  # share of a chart's pixels; photographs and heat maps have less
 # What the bar above a folded cell says, by the cell's tag.
 TAGGED = {
     "colab": "Install, on Colab",
@@ -36,6 +42,8 @@ def write(executed: Path, target: Path) -> None:
     cells = page["cells"]
     under_title = [answer for answer in map(_answer, cells) if answer]
     for cell in cells:
+        if _is_chart(cell):
+            cell["metadata"]["tags"] = [*_tags(cell), CHART]
         picture = _picture(cell)
         if picture:
             place = target.parent / "first" / f"{target.stem}.png"
@@ -90,15 +98,25 @@ def _answer(cell: Cell) -> str | None:
 
 
 def _picture(cell: Cell) -> bytes | None:
-    pictures = _outputs(cell, "image/png") if PICTURE in _tags(cell) else []
-    return base64.b64decode(_text(pictures[0]["data"]["image/png"])) if pictures else None
+    return next(iter(_pngs(cell)), None) if PICTURE in _tags(cell) else None
+
+
+def _is_chart(cell: Cell) -> bool:
+    """Whether all pictures of a cell, one at least, are mostly white."""
+    pixels = [np.asarray(Image.open(io.BytesIO(png)).convert("RGB")) for png in _pngs(cell)]
+    return bool(pixels) and all((p.min(-1) >= 250).mean() >= WHITE for p in pixels)
+
+
+def _pngs(cell: Cell) -> list[bytes]:
+    return [base64.b64decode(_text(o["data"]["image/png"])) for o in _outputs(cell, "image/png")]
 
 
 def _shown(cell: Cell, place: str) -> str:
     described = cell["metadata"]["mystnb"]
     image = f"```{{image}} {place}\n:alt: {described['image']['alt']}\n```"
     said = f"*{{numref}}`{described['figure']['name']}`, below, says what this is.*"
-    return f":::{{container}} first-picture\n{image}\n:::\n\n{said}"
+    kind = f" {CHART}" if CHART in _tags(cell) else ""
+    return f":::{{container}} first-picture{kind}\n{image}\n:::\n\n{said}"
 
 
 def _insert(cells: list[Cell], under_title: list[str]) -> None:
