@@ -84,7 +84,7 @@ print(", ".join(systems.possible(have.split(", "))))
 # * **A labelled source of other classes, and unlabelled images between:** pool source and target; DDTL was nowhere above that, and its bridges
 #   hardly acted ({doc}`23_strangers`).
 # * **Unlabelled images or texts, of anything, and target labels:** GLoMo's graph gained 1.5 points on
-#   digits over no graph, and nothing over spending its steps on the labels ({doc}`22_relations`).
+#   digits over no graph, nothing that could be told on sentences, and nowhere anything over spending its steps on the labels ({doc}`22_relations`).
 #
 # ## One task that all can be run on
 #
