@@ -186,6 +186,7 @@ def test_the_explorer_draws_the_view_of_its_address(site, width):
     positions = [float(x) for x in re.findall(r'class="value">([\d.]+)<', chart)]
     assert len(positions) == 8 and positions == sorted(positions, reverse=True)
     assert shown.count('<th scope="row">') == len(METHODS), "the same numbers as a table"
+    assert 'scope=""' not in shown
     minus = opened(
         site, EXPLORER, "explorer.js", "#grid/carparts/parts%2Bharmful/4/source_combine/main", width=width
     )

@@ -140,8 +140,9 @@
     }).observe(box);
   }
   function table(caption, head, rows) {
+    const scope = (tag, i) => (tag === "th" ? { scope: "col" } : i ? {} : { scope: "row" });
     const line = (cells, tag) =>
-      create("tr", {}, ...cells.map((text, i) => create(i ? tag : "th", { textContent: text, scope: tag === "th" ? "col" : i ? "" : "row" })));
+      create("tr", {}, ...cells.map((text, i) => create(i ? tag : "th", { textContent: text, ...scope(tag, i) })));
     return create("table", { className: "table" }, create("caption", { textContent: caption }),
       create("thead", {}, line(head, "th")), create("tbody", {}, ...rows.map((cells) => line(cells, "td"))));
   }
