@@ -102,7 +102,7 @@ METHODS: dict[str, Entry] = {
             "PPPSSL",
             "PP + P-SSL",
             "#6a3d9a",
-            "_",
+            "$Q$",
             needs_labels=True,
             problems=CLASSES,
             reads=("images",),

@@ -30,6 +30,7 @@ COLLECTIONS = {
     "grid": ("sources that show parts", "notebooks/07_comparison"),
     "masks": ("sources that label parts", "notebooks/14_labelled_parts"),
     "larger": ("the default comparison, larger", "notebooks/06_results"),
+    "strip": ("one seed, whose masks are shown", "notebooks/07_comparison"),
     "encoders": ("sources that show parts, from ImageNet", "notebooks/07_comparison"),
     "thin": ("vessels and cracks", "notebooks/15_how_far"),
     "gpu": ("full size, on a GPU", "notebooks/12_gpu"),

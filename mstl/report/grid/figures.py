@@ -22,6 +22,7 @@ from mstl.run.names import Variant
 
 LINES = {"target_only": ":", "oracle": "--", "source_combine": "-.", "mstl": (0, (6, 2)), "mstl_plus": "-"}
 SETTING_MARKERS = "osD^v<>P"
+LONG = 24  # characters of a title on one line
 
 
 def marker(method: str) -> dict[str, object]:
@@ -59,7 +60,9 @@ def score_dots(table: pd.DataFrame) -> Figure:
             else:
                 absent = {"color": "#999999", "fontsize": 8, "ha": "center", "va": "center"}
                 ax.text(0.5, y, NOT_RUN, transform=ax.get_yaxis_transform(), **absent)
-        ax.set_title(name_of(dict(zip(columns, key, strict=True))).replace(", ", "\n"))
+        place, *rest = name_of(dict(zip(columns, key, strict=True))).split(", ")
+        place = place.replace("/", "/\n", 1) if len(place) > LONG else place
+        ax.set_title("\n".join([place, *rest]))
         ax.set_xlabel(f"{title(rows)} (%)")
         low, high = rows["low"].min(), rows["high"].max()
         ax.set_xlim(low - 0.06 * (high - low), high + 0.28 * (high - low))
