@@ -143,7 +143,7 @@ plt.show()
 # SAN and PADA keep a running mean of what the target is taken for. It starts even, and nobody tells them the truth, which is
 # drawn here: classes of the target in colour, the others in grey.
 
-# %% mystnb={"figure": {"name": "fig-partial-weights", "caption": "Weights of the ten classes over training, 1 on average. In blue the classes that the target has, in grey those that it lacks. Data: digits, seed 0."}, "image": {"alt": "Two panels of ten lines each. All start at one; blue lines rise, grey lines fall towards zero."}}
+# %% mystnb={"figure": {"name": "fig-partial-weights", "caption": "Weights of the ten classes over training, 1 on average. In blue the classes that the target has, in grey those that it lacks. Data: digits, seed 0."}, "image": {"alt": "Two panels of ten lines each. All start at one; most blue lines rise and all grey ones fall, one blue line falls with them."}}
 figures.class_weights(moments, shares, kept, names)
 plt.show()
 

@@ -123,7 +123,7 @@ maps = figures.attention_maps(trained["AFA"].method, pictures)
 figures.attention_over(pictures, maps, [f"{m.shape[-2]}×{m.shape[-1]}" for m in maps])
 plt.show()
 
-# %% mystnb={"figure": {"name": "fig-keeping-entropy", "caption": "Entropy of both attentions over training, divided by that of an even one. The second half begins at the dotted line."}, "image": {"alt": "Two lines near one over a hundred training steps."}}
+# %% mystnb={"figure": {"name": "fig-keeping-entropy", "caption": "Entropy of both attentions over training, divided by that of an even one. The second half begins at the dotted line."}, "image": {"alt": "A line for places that stays near one, and one for channels that falls below it, over the training steps."}}
 curves = {name.replace("_entropy", "s"): [moment[name] for moment in entropy] for name in entropy[0]}
 figures.entropies(moments, curves, steps / 2)
 plt.show()

@@ -135,6 +135,9 @@ for name, (method, changes) in runs.items():
     found[name] = accuracy(trainers[name], task.test)
 pd.DataFrame({"right (%)": found}).style.format("{:.1f}")
 
+# %% [markdown]
+# One seed, and a source of fewer steps than below: no verdict, but a look at what happens.
+
 # %% mystnb={"figure": {"name": "fig-unseen-followed", "caption": "Labelled target images, what the source classifier takes them for, and three images that are drawn in answer. Seed 0."}, "image": {"alt": "A column for each handwritten digit from 5 to 9: the digit, a bar chart over 0 to 4, and drawn digits that look like the classes with high bars, some of them like two at once."}}
 inherited.followed(trainers["PP + P-SSL"].method, task.labelled.images[: 2 * len(task.problem.classes)])
 plt.show()
