@@ -49,7 +49,7 @@ $(READY): requirements.lock pyproject.toml
 	$(PY) -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-reproduce: $(READY) ## train every run, draw the figures, build the book (20 minutes on two cores)
+reproduce: $(READY) ## train every run, draw the figures, build the book (some 20 minutes on two cores)
 	@$(PY) workflow/run.py reproduce $(GIVEN)
 
 runs: $(READY) ## only the training runs and their tables in results/

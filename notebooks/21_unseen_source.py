@@ -49,8 +49,8 @@ plots.style()
 
 # %% tags=["parameters"] nbmake={"mock": {"steps": 6, "source_steps": 6}}
 labels: int = 10  # labelled images of the target, of five classes
-steps: int = 200  # of each network of the target
-source_steps: int = 300  # of the source's classifier and generator
+steps: int = 300  # of each network of the target
+source_steps: int = 400  # of the source's classifier and generator
 seed: int = 0  # of splits, networks and batches
 folder: str = "../results/inherited"  # tables of the sweep
 

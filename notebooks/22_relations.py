@@ -46,7 +46,7 @@ from mstl.run.train import Trainer
 plots.style()
 
 # %% tags=["parameters"] nbmake={"mock": {"steps": 6}}
-steps: int = 200  # of the graph, none of which sees a label
+steps: int = 300  # of the graph, none of which sees a label
 seed: int = 0  # of splits, networks and batches
 folder: str = "../results/relations"  # tables of the sweep
 

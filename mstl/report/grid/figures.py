@@ -61,8 +61,10 @@ def score_dots(table: pd.DataFrame) -> Figure:
                 absent = {"color": "#999999", "fontsize": 8, "ha": "center", "va": "center"}
                 ax.text(0.5, y, NOT_RUN, transform=ax.get_yaxis_transform(), **absent)
         place, *rest = name_of(dict(zip(columns, key, strict=True))).split(", ")
-        place = place.replace("/", "/\n", 1) if len(place) > LONG else place
-        ax.set_title("\n".join([place, *rest]))
+        for mark in ("/", "-to-"):
+            if max(map(len, place.splitlines())) > LONG:
+                place = place.replace(mark, f"{mark}\n", 1)
+        ax.set_title("\n".join([place, *rest]), fontsize=8.5 if len(place) > 2 * LONG else None)
         ax.set_xlabel(f"{title(rows)} (%)")
         low, high = rows["low"].min(), rows["high"].max()
         ax.set_xlim(low - 0.06 * (high - low), high + 0.28 * (high - low))
