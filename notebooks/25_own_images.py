@@ -71,7 +71,7 @@ mean_teacher: float = None  # weight of what bare images teach, 0 for nothing; N
 seed: int = 0  # of the split, the initial weights and the batches
 profile: str = "quick"  # full wants a GPU, tiny is for tests
 steps: int = None  # of the training; None is the profile's number, 250 of quick
-overrides: str = ""  # such as: encoder=tf_efficientnet_lite0 weights=imagenet
+overrides: str = ""  # hyper-parameters, such as an encoder and its weights
 out: str = "../runs-own"  # folder for all that is made, in one named after the zip
 
 # %%
@@ -120,6 +120,9 @@ plt.show()
 #   sources/cabins/images/  sources/cabins/masks/
 # ```
 #
+# `overrides` changes hyper-parameters: `"encoder=tf_efficientnet_lite0 weights=imagenet"` begins with ImageNet
+# ({doc}`../book/howto/trained-networks`).
+#
 # Do all sources mark the whole object? Then they are pooled, which {doc}`07_comparison` found hard to beat. If one marks fronts and
 # another cabins, set `partial=True`: pooled they would contradict each other, and what a source leaves unmarked is
 # taken for unknown ({doc}`14_labelled_parts`).
@@ -153,7 +156,7 @@ f"{len(written)} masks, {minutes:.1f} minutes after this page was opened, on {de
 
 # %%
 learned = own.agreement(out / "masks", found.target / "masks")["dice"].mean()
-instead = "set steps=1000, begin with ImageNet by overrides, or draw more masks"
+instead = "set steps to 1000, begin with ImageNet, or draw more masks"
 f"Dice {learned:.2f} on the masks in your zip: " + ("good" if learned > 0.8 else f"not learned: {instead}")
 
 # %%
