@@ -94,13 +94,10 @@ from mstl.report import widgets
 from mstl.report.grid import strip
 from mstl.report.grid.answer import READINGS
 
-widgets.films(
-    {r.title: [widgets.jpeg(frame, dpi=110) for frame in strip.frames(r.recipe, masks)] for r in READINGS},
-    [f"{n} labelled target images" for n in strip.LABELS],
-    "Sources",
-    "labels",
-    first=0,
-)
+readings = [r for r in READINGS if strip.place(r.recipe, masks).exists()]
+films = {r.title: [widgets.jpeg(f, dpi=110) for f in strip.frames(r.recipe, masks)] for r in readings}
+moments = [f"{n} labelled target images" for n in strip.LABELS]
+widgets.films(films, moments, "Sources", "labels", first=0) if films else Markdown("No masks lie here.")
 
 # %% [markdown]
 # ## All other settings

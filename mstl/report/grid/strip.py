@@ -83,12 +83,17 @@ def write(runs: str, out: str | Path = FOLDER, recipes: tuple[str, ...] = ("mask
     """
     written = []
     for recipe, arrays in [(recipe, collect(recipe, runs)) for recipe in recipes]:
-        path = Path(out) / DATA / f"{recipe}.npz"
+        path = place(recipe, out)
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(file, **arrays)
         written.append(path)
     return written
+
+
+def place(recipe: str, folder: str | Path = FOLDER) -> Path:
+    """The file of one reading's masks."""
+    return Path(folder) / DATA / f"{recipe}.npz"
 
 
 def frames(recipe: str, folder: str | Path = FOLDER) -> list[Figure]:
@@ -97,7 +102,7 @@ def frames(recipe: str, folder: str | Path = FOLDER) -> list[Figure]:
     Raises:
         InputError: the masks are not there, or not of the cars that are rendered here.
     """
-    path = Path(folder) / DATA / f"{recipe}.npz"
+    path = place(recipe, folder)
     if not path.exists():
         raise InputError(f"{path} is not there; write it with `python -m mstl.report.grid`")
     masks, task = load_arrays(path), config(recipe, OURS, LABELS[-1]).task()
