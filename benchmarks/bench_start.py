@@ -76,13 +76,10 @@ def first_step(table: Table, rounds: int) -> None:
     code = FIRST_STEP.format(profile="quick")
     python(code)  # decodes, if the cache is empty
     pieces: list[list[float]] = []
-    with_test_tools: list[float] = []
     for _ in range(rounds):
         start = time.time()
         stamps = [start, *map(float, python(code).split())]
         pieces.append([after - before for before, after in pairwise(stamps)])
-        start = time.time()
-        with_test_tools.append(float(python(code).split()[-1]) - start)
     whole = [sum(one) for one in pieces]
     table.add(
         "first step after the start of the process, of the 5 s allowed",
@@ -94,8 +91,6 @@ def first_step(table: Table, rounds: int) -> None:
     table.add("first step after the start of the process", whole, "s", better="lower")
     for name, taken in zip(PIECES, zip(*pieces, strict=True), strict=True):
         table.add(f"first step: {name}", taken, "s", better="lower")
-    note = "Lightning Fabric imports torchmetrics where it is installed, and torchvision with it"
-    table.add("first step, test tools installed", with_test_tools, "s", better="lower", note=note)
 
 
 def reproduce(table: Table) -> None:

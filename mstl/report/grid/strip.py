@@ -39,7 +39,7 @@ MEANING = {"found": FOUND, "missed": MISSED, "no car": WRONG}
 def config(recipe: str, method: str, labels: int, out: str = "runs-grid") -> TrainConfig:
     """The run whose mask stands at a place of the strip; the oracle's is the same for every ``labels``."""
     return TrainConfig(
-        data=DATA, recipe=recipe, method=method, seed=SEED, profile=PROFILE, precision="32-true", out=out,
+        data=DATA, recipe=recipe, method=method, seed=SEED, profile=PROFILE, out=out,
         labels=LABELS[-1] if method == ALL else labels,
     )  # fmt: skip
 
