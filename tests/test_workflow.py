@@ -146,7 +146,7 @@ def begun(project: Path, method: str) -> int:
 
 
 def folder(project: Path, method: str) -> Path:
-    return project / f"runs-tiny/studio/parts/{method}/labels-8/seed-0"
+    return project / f"runs/studio/parts/{method}/labels-8/seed-0"
 
 
 def test_an_executed_notebook_holds_parameters_and_outputs(toy, tmp_path):
@@ -368,7 +368,7 @@ def test_a_failing_run_is_listed_and_only_it_is_repeated(project):
     assert ended.returncode != 0
     assert "1 of 2 runs are finished" in ended.stdout
     assert "oracle/labels-8/seed-0: FAILED" in ended.stdout and "no oracle today" in ended.stdout
-    log = "runs-tiny/.tasks/studio/parts/oracle/labels-8/seed-0.log"
+    log = "runs/.tasks/studio/parts/oracle/labels-8/seed-0.log"
     assert f"log: {log}" in ended.stdout and "no oracle today" in (project / log).read_text()
     assert (project / "results/studio/runs.csv").read_text().count("\n") == 2, "the table of what is finished"
 
