@@ -7,6 +7,7 @@ import unicodedata
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -15,6 +16,8 @@ from mstl.data import local_task
 from mstl.data.catalogue import problem_of
 from mstl.data.files import files_fingerprint
 from mstl.data.readers import class_folders
+from mstl.run.config import TrainConfig
+from mstl.run.train import train
 from mstl.system.errors import InputError
 
 SIZE = (16, 24)
@@ -75,6 +78,71 @@ def test_pixels_and_labels_are_those_of_the_files(place, task):
 def test_the_layout_of_office_31_is_the_same_data(tmp_path, task):
     other = make(tmp_path / "office31", within="images")
     assert task(data_dir=other).fingerprint() == task().fingerprint()
+
+
+def without_class(domain: Path, number: int = 3, called: str = "unlabelled") -> None:
+    folder = domain / called
+    folder.mkdir()
+    for i in range(number):
+        picture(9, i).save(folder / f"new_{i}.png")
+
+
+@pytest.mark.parametrize("called", ["unlabelled", "Unlabeled"])
+@pytest.mark.parametrize("within", ["", "images"])
+def test_images_whose_class_nobody_knows_train_unlabelled(tmp_path, task, called, within, capsys):
+    place = make(tmp_path / "office", within)
+    before = task(data_dir=place)
+    for domain in ("dslr", "amazon"):
+        without_class(place / domain, called=called)
+    made = task(data_dir=place)
+    assert made.problem.classes == CLASSES and len(made.unlabelled) == len(before.unlabelled) + 3
+    new = np.char.startswith(made.unlabelled.groups.astype(str), f"dslr/{called}/")
+    assert (made.unlabelled.has_label == ~new).all() and new.sum() == 3
+    for part in ("labelled", "validation", "test"):
+        assert getattr(made, part).fingerprint() == getattr(before, part).fingerprint(), part
+    assert [x.fingerprint() for x in made.sources] == [x.fingerprint() for x in before.sources]
+    assert "amazon: 3 of 19 images have no class and are left out" in capsys.readouterr().err
+
+
+def test_a_copy_without_a_class_is_not_trained_on_where_it_is_tested(place, task):
+    tested = task().test.groups[0]  # dslr/<class>/<stem>
+    without_class(place / "dslr")
+    shutil.copy(place / f"{tested}.png", place / "dslr/unlabelled/copy.png")
+    made = task()
+    assert tested not in made.unlabelled.groups and len(made.unlabelled) == len(task().unlabelled)
+    assert sum(name.startswith("dslr/unlabelled") for name in made.unlabelled.groups) == 3
+
+
+def test_what_nobody_knows_is_no_bridge_and_in_no_partial_target(place, task, tmp_path):
+    for domain in DOMAINS:
+        for kind in ("lamp", "pen", "cap"):
+            (place / domain / kind).mkdir()
+            for i in range(4):
+                picture(DOMAINS.index(domain), len(kind), ord(kind[0]), i).save(
+                    place / domain / kind / f"{i}.png"
+                )
+    pair = "distant.amazon.bike.mug-to-dslr.lamp.pen"
+    before = task(pair, labels=2)
+    without_class(place / "dslr")
+    after = task(pair, labels=2)
+    assert after.fingerprint() == before.fingerprint() and len(after.bridges) == len(before.bridges)
+    with pytest.raises(InputError, match="nobody knows the class of 3 images of the target"):
+        task("partial-to-dslr")
+
+
+def test_an_empty_folder_of_images_without_a_class_is_an_error(place, task):
+    (place / "dslr/unlabelled").mkdir()
+    with pytest.raises(InputError, match="unlabelled"):
+        task()
+
+
+def test_the_oracle_and_a_method_train_with_images_of_no_class(place, tmp_path):
+    without_class(place / "dslr")
+    known = {"data": "classes", "data_dir": str(place), "recipe": "to-dslr", "labels": 4, "profile": "tiny"}
+    for method in ("dann", "oracle"):
+        folder = train(TrainConfig(**known, method=method, out=str(tmp_path / "runs"), steps=4))
+        scores = pd.read_csv(folder / "images.csv")
+        assert len(scores) and not scores["car"].str.contains("unlabelled").any()
 
 
 def test_a_class_may_be_called_images(place, task):

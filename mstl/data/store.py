@@ -90,14 +90,17 @@ def domain(listing: Listing, size: Size, cache_dir: str | Path | None = None) ->
         views=np.array([record.view for record in listing.records], dtype=np.int64),
         parts=pixels.get("parts"),
         part_names=listing.part_names,
-        labels=torch.tensor([r.label for r in listing.records], dtype=torch.uint8)
+        labels=torch.tensor([r.label or 0 for r in listing.records], dtype=torch.uint8)
         if listing.classes
         else None,
         classes=listing.classes,
-        known=torch.tensor([r.mask is not None for r in listing.records], dtype=torch.uint8)
-        if listing.read_masks
-        else None,
+        known=torch.tensor([_known(r, listing) for r in listing.records], dtype=torch.uint8),
     )
+
+
+def _known(record: Record, listing: Listing) -> bool:
+    """Whether the image has what the data set is about."""
+    return not ((listing.read_masks and record.mask is None) or (listing.classes and record.label is None))
 
 
 def content_key(listing: Listing, size: Size) -> str:

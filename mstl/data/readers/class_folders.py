@@ -1,6 +1,8 @@
 """Folders of classes by domain: ``<domain>/<class>/*.jpg``, or Office-31's ``<domain>/images/<class>/*.jpg``.
 
 So come Office-31, Office-Home, Office-Caltech10 and PACS. Domains and classes are in alphabetical order.
+A folder ``unlabelled`` beside the classes holds images whose class nobody knows: in a target they train
+without a label, in a source they are left out.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from mstl.system.tables import check_name
 
 _EXPECTED = "a folder for each domain, in it one for each class with its images"
 LONGEST = 100  # bytes of a domain's name, which is part of the names of recipes and of runs
+UNLABELLED = ("unlabelled", "unlabeled")
 # What a recipe's name, ``<source>-to-<target>``, or that of a run means already.
 _TAKEN = re.compile(r"[+~%,/\\]|(^|-)to-|-[0-9]+$|^\s|\s$")
 
@@ -72,12 +75,14 @@ def read(name: str, data_dir: Path | None, cache: Path, size: tuple[int, int]) -
     """All images of a domain at ``size``; each is a group of its own, but copies of one picture are one.
 
     Raises:
-        InputError: as `store.domain`.
+        InputError: as `store.domain`, or a folder of images without a class is empty.
     """
-    records, places = [], _classes(_domains(data_dir)[name])
-    for label, (kind, place) in enumerate(places.items()):
+    domain = _domains(data_dir)[name]
+    records, places = [], _classes(domain)
+    folders = [*enumerate(places.values()), *((None, place) for place in _unlabelled(domain))]
+    for label, place in folders:
         for stem, file in files_by_stem(place).items():
-            called = f"{name}/{kind}/{stem}"
+            called = f"{name}/{unicodedata.normalize('NFC', place.name)}/{stem}"
             records.append(Record(called, called, 0, file, None, label=label))
     listing = Listing("classes", tuple(records), None, version="classes 2", classes=tuple(places), cut=True)
     made = store.domain(listing, size, cache)
@@ -106,9 +111,7 @@ def _domains(data_dir: Path | None, why: str = "") -> dict[str, Path]:
 
 
 def _classes(domain: Path, why: str = "") -> dict[str, Path]:
-    inner = domain / "images"
-    wrapped = inner.is_dir() and len(_folders(domain)) == 1 and _folders(inner)
-    classes = _folders(inner if wrapped else domain, why)
+    classes = {n: p for n, p in _folders(_within(domain), why).items() if n.casefold() not in UNLABELLED}
     if not 2 <= len(classes) <= MOST_CLASSES:
         raise InputError(
             f"domain folder {domain} holds {len(classes)} classes"
@@ -116,6 +119,19 @@ def _classes(domain: Path, why: str = "") -> dict[str, Path]:
             + f"; expected 2 to {MOST_CLASSES} folders, one for each class: move it if it is no domain"
         )
     return classes
+
+
+def _unlabelled(domain: Path) -> list[Path]:
+    """Folders of images without a class: beside the classes, or beside Office-31's ``images``."""
+    places = dict.fromkeys((domain, _within(domain)))
+    return [p for place in places for n, p in _folders(place).items() if n.casefold() in UNLABELLED]
+
+
+def _within(domain: Path) -> Path:
+    """Where the folders of the classes lie."""
+    inner = domain / "images"
+    beside = [name for name in _folders(domain) if name.casefold() not in UNLABELLED]
+    return inner if inner.is_dir() and len(beside) == 1 and _folders(inner) else domain
 
 
 def _folders(path: Path, why: str = "") -> dict[str, Path]:

@@ -24,6 +24,7 @@ from mstl.data.task import Task
 from mstl.problems import Classification
 from mstl.system.cache import cache_folder
 from mstl.system.errors import InputError
+from mstl.system.notes import note
 
 RECIPE = re.compile(r"(?:(?P<source>.+)-)?to-(?P<target>.+)")
 
@@ -75,7 +76,7 @@ def collected_task(
         check(name)
         return collection.read(name, place, cache_folder(cache_dir), collection.size or size)
 
-    if pair := distant(recipe, read):
+    if pair := distant(recipe, lambda name: Parts(*map(of_known_class, read(name)))):
         if sources > 1 or without or keep:
             raise InputError(f"recipe {recipe!r} says all of it: give it no sources, without or keep")
         source, tested, bridges = pair
@@ -101,7 +102,7 @@ def collected_task(
     chosen = chosen[: sources or None]
 
     tested = read(target)
-    made = {name: read(name).train for name in left_out(tuple(chosen), without)}
+    made = {name: of_known_class(read(name).train) for name in left_out(tuple(chosen), without)}
     if collection.own:
         check_apart(tuple(made.values()), tested.train)
     of = tested.train if tested.test is None else tested.train.join(tested.test, target)
@@ -128,6 +129,15 @@ def collected_task(
         sources=tuple(without_copies(source, tests) for source in task.sources),
         bridges=bridges and without_copies(bridges, tests),
     )
+
+
+def of_known_class(domain: Domain | None) -> Domain | None:
+    """The images whose class somebody knows; says how many others are left out."""
+    if domain is None or domain.known is None:
+        return domain
+    missing = int((~domain.has_label).sum())
+    note(f"{domain.name}: {missing} of {len(domain)} images have no class and are left out")
+    return domain.labelled()
 
 
 def class_task(

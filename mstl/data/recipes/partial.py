@@ -34,8 +34,8 @@ def kept(target: Domain, recipe: str, keep: str | Sequence[str], seed: int) -> t
         seed: of the choice.
 
     Raises:
-        InputError: the target has no classes, not one that is named, or it would keep none or all; classes
-            are named and counted.
+        InputError: the target has no classes, not one that is named, images whose class nobody knows, or it
+            would keep none or all; classes are named and counted.
     """
     names = (keep,) if isinstance(keep, str) and keep else tuple(keep)
     found = PARTIAL.fullmatch(recipe)
@@ -45,6 +45,12 @@ def kept(target: Domain, recipe: str, keep: str | Sequence[str], seed: int) -> t
         raise InputError(
             f"recipe {recipe!r}{' with keep' if names else ''}: images of {target.name!r} have masks and no "
             "classes of which the target could keep some; choose data with classes"
+        )
+    if target.known is not None:
+        raise InputError(
+            f"recipe {recipe!r}{' with keep' if names else ''}: nobody knows the class of "
+            f"{int((target.known == 0).sum())} images of the target, which may be one that it does not keep; "
+            "move these images out"
         )
     has = [target.classes[k] for k in sorted(set(target.labels.tolist()))]
     if names:
