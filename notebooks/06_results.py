@@ -111,7 +111,7 @@ Markdown("\n".join(short))
 # ## Do the pieces complete each other?
 #
 # Only rendered cars come with a part map, and only a part map shows *where* a method gains. Each source shows one part of
-# the car. If local features are transferred and fused, no part of the whole car should be left behind.
+# the car, or labels one. If local features are transferred and fused, no part of the whole car should be left behind.
 
 # %% mystnb={"figure": {"name": "fig-recall", "caption": "Recall of the car's parts on the test images: the share of a part's pixels that the method predicts as car, mean over images that show the part."}, "image": {"alt": "Heat map of recall with methods as rows and car parts as columns."}}
 if plots.has_parts(images):
@@ -148,6 +148,8 @@ def game(logged, axes):
         0.5, color="#555555", ls=":", lw=1
     )
     plots.curves(logged, "gradient_ratio", axes[1], "gradient ratio")
+    if axes[1].lines:
+        axes[1].legend()
 
 
 if curves.get("discriminator_accuracy", pd.Series()).notna().any():

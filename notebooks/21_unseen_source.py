@@ -167,7 +167,7 @@ cars, spent = (comparison.everything(folder, name) for name in ("cars", "runs"))
 about = [text.describe(comparison.load(folder, name, "runs")) for name in results.available(folder)]
 Markdown("\n\n".join(about))
 
-# %% mystnb={"figure": {"name": "fig-unseen-scores", "caption": "Accuracy on handwritten digits: all ten from a source of all ten, and 5 to 9 from a source of 0 to 4. Mean with the 95 % bootstrap interval over seeds and images. From `make sweep SWEEP=family WEIGHTS_DIR=weights`."}, "image": {"alt": "Dot-and-interval charts, one for each source and number of labels. Fine-tuning stands highest in each; with ten labels of 5 to 9 every form of the second stage is far below the others, with 50 all lie close together."}}
+# %% mystnb={"figure": {"name": "fig-unseen-scores", "caption": "Accuracy on handwritten digits: all ten from a source of all ten, and 5 to 9 from a source of 0 to 4. *Weight 0* is PP alone, *no first stage* is P-SSL alone. Mean with the 95 % bootstrap interval over seeds and images. From `make sweep SWEEP=family WEIGHTS_DIR=weights`."}, "image": {"alt": "Dot-and-interval charts, one for each source and number of labels. Fine-tuning stands highest in each; with ten labels of 5 to 9 every form of the second stage is far below the others, with 50 all lie close together."}}
 from mstl.report.family.bars import alike
 from mstl.report.grid.figures import score_dots
 

@@ -118,7 +118,7 @@ plt.show()
 # schedule. The rate, five times the profile's, was tried on another seed for the network *without* a graph, and so was the start of $s$ with
 # graphs. *Scratch* is the same graph, learned with the task alone; *random* is that of a network that never learned; *uniform* brings
 # everybody everything; *identity* brings each patch itself. They have nothing to do in the first half. Without a graph there is one more
-# network, `first=0.001`, that spends all 600 steps on the labels.
+# network, *first stage 0.001 of the steps*, that spends all 600 steps on the labels.
 #
 # And texts: sentences of film reviews {cite:p}`pang2005`, 4,000 of them labelled, good or bad. The graphs learn on reviews of books, films,
 # electronics and kitchens without labels {cite:p}`liu2017`; 1,000 steps, width and rate again tried for the network without a graph.

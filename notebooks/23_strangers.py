@@ -116,7 +116,7 @@ cars, spent = (load(folder, name) for name in ("cars", "runs"))
 about = [text.describe(comparison.load(folder, name, "runs")) for name in results.available(folder)]
 Markdown("\n\n".join(about))
 
-# %% mystnb={"figure": {"name": "fig-strangers-scores", "caption": "Accuracy on three distant pairs with twelve labels: mean with the 95 % bootstrap interval over seeds and images. `bridges=all` with the source left out is self-taught learning. From `make sweep SWEEP=family DATA_DIR_CLASSES=...`."}, "image": {"alt": "Dot-and-interval charts, one for each pair; methods as rows."}}
+# %% mystnb={"figure": {"name": "fig-strangers-scores", "caption": "Accuracy on three distant pairs with twelve labels: mean with the 95 % bootstrap interval over seeds and images. *Source left out, all bridges* is self-taught learning. From `make sweep SWEEP=family DATA_DIR_CLASSES=...`."}, "image": {"alt": "Dot-and-interval charts, one for each pair; methods as rows."}}
 score_dots(comparison.summarise(cars))
 plt.show()
 

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.markers import MarkerStyle
 
 from mstl.methods.catalogue import METHODS as CATALOGUE
 from mstl.report.grid import comparison, text
@@ -355,6 +356,12 @@ def test_missing_seeds_are_listed(tables):
 def test_every_method_has_a_name_a_colour_and_a_marker_of_its_own():
     for look in ("title", "colour", "marker"):
         assert len({getattr(entry, look) for entry in CATALOGUE.values()}) == len(CATALOGUE)
+    shapes = {name: MarkerStyle(entry.marker) for name, entry in CATALOGUE.items()}
+    drawn = {m.get_path().transformed(m.get_transform()).vertices.round(3).tobytes() for m in shapes.values()}
+    assert len(drawn) == len(CATALOGUE), "two spellings of one shape"
+    assert not [name for name, entry in CATALOGUE.items() if "$" in str(entry.marker)], (
+        "a letter is no marker"
+    )
     changed = [draw.marker(f"dann{change}") for change in ("", "+steps=9", "+mean_teacher=1")]
     assert all(
         a != b for a, b in ((changed[0], changed[1]), (changed[0], changed[2]), (changed[1], changed[2]))

@@ -23,7 +23,7 @@ class Entry:
         kind: name of its class.
         title: in tables and figures.
         colour: in every figure, ``#rrggbb``.
-        marker: of matplotlib, in every figure.
+        marker: of matplotlib, in every figure; for many-cornered ones (corners, style, angle).
         role: ``reference`` (no transfer, or none that is more than pooling), ``rival`` or ``ours``.
         module: that holds the class; empty is the file of this folder that is called like the method.
         needs_labels: whether it learns nothing without labelled target images.
@@ -35,7 +35,7 @@ class Entry:
     kind: str
     title: str
     colour: str = "#CC79A7"
-    marker: str = "o"
+    marker: str | tuple[int, int, int] = "o"
     role: str = "rival"
     module: str = ""
     needs_labels: bool = False
@@ -75,18 +75,18 @@ METHODS: dict[str, Entry] = {
         Entry("mfsan", "MFSAN", "MFSAN", "#e8743b", "p"),
         Entry("dctn", "DCTN", "DCTN", "#5c3317", "d"),
         Entry("dan", "DAN", "DAN", "#b8860b", "h", problems=CLASSES),
-        Entry("jan", "JAN", "JAN", "#cd6600", "$J$", problems=CLASSES),
-        Entry("jan_a", "JANA", "JAN-A", "#8b4513", "$A$", module="mstl.methods.jan", problems=CLASSES),
-        Entry("san", "SAN", "SAN", "#c1440e", "$S$", problems=CLASSES),
-        Entry("pada", "PADA", "PADA", "#ff8c69", "$P$", problems=CLASSES),
-        Entry("iwan", "IWAN", "IWAN", "#a0522d", "$I$", problems=CLASSES),
+        Entry("jan", "JAN", "JAN", "#cd6600", (4, 1, 0), problems=CLASSES),
+        Entry("jan_a", "JANA", "JAN-A", "#8b4513", (4, 1, 45), module="mstl.methods.jan", problems=CLASSES),
+        Entry("san", "SAN", "SAN", "#c1440e", (6, 1, 0), problems=CLASSES),
+        Entry("pada", "PADA", "PADA", "#ff8c69", (3, 1, 0), problems=CLASSES),
+        Entry("iwan", "IWAN", "IWAN", "#a0522d", (3, 1, 180), problems=CLASSES),
         Entry("fine_tuning", "FineTuning", "L2", "#7fa37f", "2", needs_labels=True, problems=CLASSES),
         Entry("l2_sp", "L2SP", "L2-SP", "#5b8c5a", "3", needs_labels=True, problems=CLASSES),
         Entry("feature_map", "FeatureMap", "fea-map", "#3f7f5f", "4", needs_labels=True, problems=CLASSES),
-        Entry("delta", "DELTA", "DELTA", "#2e6e4e", "$D$", needs_labels=True, problems=CLASSES),
-        Entry("afa", "AFA", "AFA", "#0b5d3b", "$F$", needs_labels=True, problems=CLASSES),
-        Entry("amcf", "AMCF", "AMCF", "#009E73", "$C$", needs_labels=True, problems=CLASSES),
-        Entry("cvae", "CVAE", "CVAE", "#7d7d7d", "$G$", "reference", problems=CLASSES, reads=("images",)),
+        Entry("delta", "DELTA", "DELTA", "#2e6e4e", (5, 0, 180), needs_labels=True, problems=CLASSES),
+        Entry("afa", "AFA", "AFA", "#0b5d3b", (8, 1, 0), needs_labels=True, problems=CLASSES),
+        Entry("amcf", "AMCF", "AMCF", "#009E73", (7, 0, 0), needs_labels=True, problems=CLASSES),
+        Entry("cvae", "CVAE", "CVAE", "#7d7d7d", (5, 2, 0), "reference", problems=CLASSES, reads=("images",)),
         Entry(
             "distillation",
             "Distillation",
@@ -102,7 +102,7 @@ METHODS: dict[str, Entry] = {
             "PPPSSL",
             "PP + P-SSL",
             "#6a3d9a",
-            "$Q$",
+            (7, 1, 0),
             needs_labels=True,
             problems=CLASSES,
             reads=("images",),
@@ -112,12 +112,12 @@ METHODS: dict[str, Entry] = {
             "GLoMo",
             "GLoMo",
             "#17becf",
-            "$L$",
+            (6, 2, 0),
             needs_labels=True,
             problems=CLASSES,
             reads=("images", "words"),
         ),
-        Entry("ddtl", "DDTL", "DDTL", "#e377c2", "$B$", needs_labels=True, problems=CLASSES),
+        Entry("ddtl", "DDTL", "DDTL", "#e377c2", (10, 1, 0), needs_labels=True, problems=CLASSES),
         Entry("consistency", "Consistency", "model consistency", "#d4b25e", "H"),
         Entry("mstl", "MSTL", "MSTL", "#56B4E9", "X", "ours"),
         Entry("mstl_plus", "MSTLPlus", "MSTL-plus", "#0072B2", "*", "ours"),

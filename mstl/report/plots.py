@@ -245,11 +245,17 @@ def _part_recall(images: pd.DataFrame, axes: Sequence[Axes]) -> None:
 def curves(table: pd.DataFrame, column: str, ax: Axes, ylabel: str) -> Axes:
     """One log column over the steps: a line a method, a band from the lowest to the highest seed.
 
+    Where nobody logged it, as a target loss without labels, the axes say so.
+
     Raises:
         InputError: curves of several comparisons.
     """
     check_one(table)
     present = table.dropna(subset=[column]) if column in table else table.iloc[:0]
+    if present.empty:
+        ax.text(0.5, 0.5, f"no {ylabel} here", transform=ax.transAxes, color=GREY, ha="center", va="center")
+        ax.set(xticks=[], yticks=[])
+        return ax
     for method in order(present["method"]):
         by_step = present[present["method"] == method].groupby("step")[column]
         ax.plot(by_step.mean(), color=colour(method), label=label(method))

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.markers import MarkerStyle
 from matplotlib.ticker import MaxNLocator
 
 from mstl.methods.catalogue import described
@@ -25,7 +26,7 @@ def look(ours: str) -> dict[str, object]:
     """Colour, marker and size of what a row of the table calls ``ours``; grey for what is no network."""
     method = variant(ours).method
     paint, shape = (GREY, "D") if method in TITLES else (colour(method), described(method).marker)
-    edge = paint if shape == "x" else "white"  # a cross is nothing but its edge
+    edge = "white" if MarkerStyle(shape).is_filled() else paint  # a cross is nothing but its edge
     return {"color": paint, "marker": shape, "mec": edge, "ms": 12 if shape == "*" else 8, "ls": "none"}
 
 
