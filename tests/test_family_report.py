@@ -69,9 +69,9 @@ def test_partial_bars_judge_every_dann_and_hold_the_others_against_its_best():
     assert len(found) == 5 and set(found["recipe"]) == {bars.POOLED}
     harm = found.loc["DANN does harm"].set_index("against")
     assert harm["difference"].round(1).to_dict() == pytest.approx(
-        {"DANN": 1.0, "DANN, strength=1": 10.0}, abs=3
+        {"DANN": 1.0, "DANN, strength 1": 10.0}, abs=3
     )
-    assert harm.loc["DANN, strength=1", "reached"] == "yes"
+    assert harm.loc["DANN, strength 1", "reached"] == "yes"
     over = found.loc[["SAN over DANN", "PADA over DANN", "IWAN over DANN"]]
     assert list(over["against"].unique()) == ["DANN"]
     assert list(over["reached"]) == ["yes", "yes", "no"]

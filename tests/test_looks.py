@@ -9,12 +9,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from test_comparison import grid, write
 
 from mstl.report import trust
+from mstl.report.family.bars import alike
 from mstl.report.grid import comparison, explorer
+from mstl.report.grid import figures as draw
 from mstl.report.grid.switches import WORDS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -130,6 +133,24 @@ def test_every_variant_in_the_tables_is_told_in_words():
         labels |= {comparison.variant_label(name) for name in names}
     assert len(labels) > 150
     assert not [label for label in labels if "=" in label or "@" in label or "+" in label.replace(" + ", "")]
+
+
+@pytest.mark.parametrize(
+    "place", ["distant/classes", "inherited/digits-high", "masks/studio", "teachers/classes"]
+)
+def test_panels_stand_under_one_another_where_a_page_is_too_narrow(place):
+    """A figure wider than the page is made smaller, and its words with it."""
+    folder, name = (ROOT / "results" / place).parts[-2:]
+    summary = comparison.summarise(
+        alike(comparison.load(str(ROOT / "results" / folder), name, "cars")), draws=20
+    )
+    figure = draw.score_dots(summary)
+    assert figure.get_size_inches()[0] <= draw.PAGE
+    figure.draw_without_rendering()
+    settings = summary[["recipe", "labels"]].drop_duplicates()
+    assert len(figure.axes) == len(settings)
+    assert all(ax.get_position().width * figure.get_size_inches()[0] > 1 for ax in figure.axes)
+    plt.close(figure)
 
 
 def test_every_setting_is_linked_to_its_view(tables):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.markers import MarkerStyle
 
 from mstl.methods.catalogue import described
 from mstl.report.comparisons import check_one, name_of, telling
@@ -23,12 +24,16 @@ from mstl.run.names import Variant
 LINES = {"target_only": ":", "oracle": "--", "source_combine": "-.", "mstl": (0, (6, 2)), "mstl_plus": "-"}
 SETTING_MARKERS = "osD^v<>P"
 LONG = 24  # characters of a title on one line
+PAGE, PANEL, LETTER = 9.5, 2.2, 0.085  # inches: widest figure, least panel, a letter of a name
 
 
 def marker(method: str) -> dict[str, object]:
     """Marker, size and filling of a variant: the star is ours; open or half-filled where it was changed."""
     name, paint = family(method), colour(method)
-    style = {"marker": described(name).marker, "ms": 11 if name == "mstl_plus" else 7, "mew": 1.3}
+    shape = described(name).marker
+    style = {"marker": shape, "ms": 11 if name == "mstl_plus" else 7, "mew": 1.3}
+    if not MarkerStyle(shape).is_filled():  # strokes alone would drown in the line of their interval
+        style |= {"ms": 11, "mew": 2}
     style |= {"mec": paint, "mfc": "white" if at_equal_time(method) else paint}
     if Variant.parse(method).mean_teacher is not None:
         style |= {"fillstyle": "left" if at_equal_time(method) else "bottom", "mfc": paint, "mfcalt": "white"}
@@ -37,6 +42,8 @@ def marker(method: str) -> dict[str, object]:
 
 def score_dots(table: pd.DataFrame) -> Figure:
     """A panel for each setting, a row for each variant: mean score with its interval.
+
+    As many panels stand side by side as a page is wide, so that words stay legible.
 
     Args:
         table: rows of `mstl.report.grid.comparison.summarise`.
@@ -47,11 +54,15 @@ def score_dots(table: pd.DataFrame) -> Figure:
     panels = list(table.groupby(columns, sort=True))
     best = scores_of(table).groupby(table["method"]).mean()
     methods = sorted(best.index, key=lambda m: (family(m) == "oracle", best[m]))
-    height = 1.3 + 0.27 * len(methods)
-    width = max(6.5, 2.2 + 2.6 * len(panels))
-    width += 0.08 * max(0, max(len(variant_label(m)) for m in methods) - 25)  # long names leave panels room
-    figure, axes = plt.subplots(1, len(panels), figsize=(width, height), sharey=True, squeeze=False)
-    for ax, (key, rows) in zip(axes[0], panels, strict=True):
+    names = 0.3 + LETTER * max(len(variant_label(m)) for m in methods)
+    across = max(1, min(len(panels), int((PAGE - names) / PANEL)))
+    down = -(-len(panels) // across)
+    size = min(PAGE, max(6.5, names + 1.1 * PANEL * across)), down * (1.3 + 0.27 * len(methods))
+    figure, grid = plt.subplots(down, across, figsize=size, sharey=True, squeeze=False)
+    axes = grid.flatten()
+    for ax in axes[len(panels) :]:
+        ax.remove()
+    for ax, (key, rows) in zip(axes, panels, strict=False):
         rows = rows.set_index("method")
         for y, method in enumerate(methods):
             if method in rows.index:
@@ -68,8 +79,9 @@ def score_dots(table: pd.DataFrame) -> Figure:
         ax.set_xlabel(f"{title(rows)} (%)")
         low, high = rows["low"].min(), rows["high"].max()
         ax.set_xlim(low - 0.06 * (high - low), high + 0.28 * (high - low))
-    axes[0, 0].set_yticks(range(len(methods)), [variant_label(m) for m in methods])
-    axes[0, 0].set_ylim(-0.7, len(methods) - 0.3)
+    for ax in grid[:, 0]:
+        ax.set_yticks(range(len(methods)), [variant_label(m) for m in methods])
+    axes[0].set_ylim(-0.7, len(methods) - 0.3)
     return figure
 
 
