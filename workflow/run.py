@@ -307,7 +307,8 @@ def make_book(options: Options, tasks: list[Task]) -> int:
     with alone(folder) as lock:
         pages.take(todo, shown)
         status, _ = work(options, todo, folder, lock, 1, "pages")
-        return status or book.build({task.jobs[0].name: Path(task.jobs[0].target) for task in todo})
+        made = {task.jobs[0].name: Path(task.jobs[0].target) for task in todo}
+        return status or book.build(made, jobs=options.jobs)
 
 
 if __name__ == "__main__":
