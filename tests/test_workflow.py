@@ -135,8 +135,9 @@ def start(project: Path) -> subprocess.Popen:
 
 
 def wait_for(*paths: Path) -> None:
-    until = time.monotonic() + 600  # a loaded machine takes minutes to start
-    while not all(path.exists() for path in paths) and time.monotonic() < until:
+    until = time.monotonic() + 300  # a loaded machine takes minutes to start
+    while missing := [str(path) for path in paths if not path.exists()]:
+        assert time.monotonic() < until, f"never written: {', '.join(missing)}"
         time.sleep(0.2)
 
 
@@ -147,6 +148,11 @@ def begun(project: Path, method: str) -> int:
 
 def folder(project: Path, method: str) -> Path:
     return project / f"runs/studio/parts/{method}/labels-8/seed-0"
+
+
+def tasks(project: Path, method: str) -> Path:
+    """What the batch keeps of a run beside it, without a suffix."""
+    return project / f"runs/.tasks/studio/parts/{method}/labels-8/seed-0"
 
 
 def test_an_executed_notebook_holds_parameters_and_outputs(toy, tmp_path):
@@ -368,8 +374,8 @@ def test_a_failing_run_is_listed_and_only_it_is_repeated(project):
     assert ended.returncode != 0
     assert "1 of 2 runs are finished" in ended.stdout
     assert "oracle/labels-8/seed-0: FAILED" in ended.stdout and "no oracle today" in ended.stdout
-    log = "runs/.tasks/studio/parts/oracle/labels-8/seed-0.log"
-    assert f"log: {log}" in ended.stdout and "no oracle today" in (project / log).read_text()
+    log = tasks(project, "oracle").with_suffix(".log")
+    assert f"log: {log.relative_to(project)}" in ended.stdout and "no oracle today" in log.read_text()
     assert (project / "results/studio/runs.csv").read_text().count("\n") == 2, "the table of what is finished"
 
     (project / "broken").unlink()
@@ -394,8 +400,7 @@ def test_other_code_or_settings_make_a_run_unfinished(tmp_path, monkeypatch):
 def test_a_killed_batch_goes_on_where_it_was(project):
     (project / "slow").touch()
     killed = start(project)
-    wait_for(folder(project, "mstl") / "notebook.ipynb", folder(project, "oracle") / "begun")
-    time.sleep(5)  # until Snakemake, too, knows that the first run is finished
+    wait_for(folder(project, "oracle") / "begun", tasks(project, "mstl").with_suffix(".done"))
     batch = psutil.Process(killed.pid)
     batch.suspend()
     for process in batch.children(recursive=True):  # nobody reacts while the others die
