@@ -44,7 +44,7 @@ plots.style()
 # %% tags=["parameters"] nbmake={"mock": {"steps": 8, "profile": "tiny", "frames": 2, "images": 16, "digit_steps": 80}}
 recipe: str = "chimeras"  # sources that agree with the target in one part only; or parts
 profile: str = "grid"  # grid is 48 by 72 pixels, tiny 32 by 48
-steps: int = 250  # of training, with attention and once more without
+steps: int = 180  # of training, with attention and once more without
 width: int = 8  # channels of the U-Nets at full resolution
 batch_size: int = 4  # images of every source in a step
 labels: int = 8  # labelled target images
@@ -167,7 +167,7 @@ def mean_dice(trainer):
 
 scores = {"with attention": mean_dice(trainer)}
 print(f"Dice {scores['with attention']:.3f}")
-assert steps < 250 or scores["with attention"] > 0.8, "train for longer before you look at its attention"
+assert steps < 150 or scores["with attention"] > 0.8, "train for longer before you look at its attention"
 
 # %% [markdown]
 # The first film shows the finest level. Red places weigh more than 1, blue ones less. A line marks the part that the source

@@ -149,3 +149,8 @@ def test_training_imports_nothing_that_only_the_tests_need():
     code = "import sys, mstl.run.train\n"
     code += "print([n for n in ('torchmetrics', 'torchvision', 'sklearn') if n in sys.modules])\n"
     assert python(code + "import torchmetrics; torchmetrics.MeanMetric") == "[]\n"
+
+
+def test_figures_import_seaborn_where_they_draw_with_it():
+    code = "import sys, mstl.report.plots as plots; plots.style()\n"
+    assert python(code + "print([n for n in ('seaborn', 'scipy.stats') if n in sys.modules])") == "[]\n"

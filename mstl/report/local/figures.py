@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -79,7 +78,7 @@ def auc_matrix(attention: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(1, len(methods), figsize=(max(4.2, 3.3 * len(methods)), 2.9), squeeze=False)
     for ax, method in zip(axes[0], methods, strict=True):
         table = _ordered(regions[regions["method"] == method], "source", "region", "auc")
-        sns.heatmap(
+        plots.heatmap(
             table, annot=True, fmt=".2f", cmap="PuOr_r", center=0.5, vmin=0.2, vmax=0.8, ax=ax, square=True,
             cbar=False,
         )  # fmt: skip
@@ -132,7 +131,7 @@ def head_recall(heads: pd.DataFrame) -> Figure:
     low = np.floor(min(t.min(axis=None) for t in tables.values()) * 20) / 20
     for ax, (method, table) in zip(axes[:, 0], tables.items(), strict=True):
         few = table.shape[1] <= 11  # more numbers would run into each other
-        sns.heatmap(
+        plots.heatmap(
             table, annot=few, fmt=".2f", cmap="cividis", vmin=low, vmax=1, ax=ax, cbar_kws={"label": ""}
         )
         _frame_own(ax, table)
@@ -158,7 +157,7 @@ def removal_matrix(losses: pd.DataFrame) -> Figure:
     figure, ax = plt.subplots(figsize=(9, 1.1 + 0.45 * len(mean)))
     limit = max(1.0, float(mean.abs().max(axis=None)))
     few = mean.shape[1] <= 11
-    sns.heatmap(
+    plots.heatmap(
         mean, annot=text if few else None, fmt="", cmap="PuOr", center=0, vmin=-limit, vmax=limit, ax=ax,
         cbar_kws={"label": "points"},
     )  # fmt: skip
