@@ -110,3 +110,14 @@ def test_the_console_s_words_are_read(tmp_path):
     page = tmp_path / "a.html"
     page.write_text("<html><script>const a = 1</script><script>const a = 2</script></html>")
     assert len(console(page)) == 1
+
+
+def test_a_long_signature_is_no_list_of_descriptions_and_citations_are_items_of_their_list():
+    parameter = '<dd><em class="sig-param"><span>{}</span></em>,</dd>\n'
+    fields = '<dl class="field-list">\n<dt>Parameters</dt>\n<dd><p>a: the first.</p></dd>\n</dl>'
+    body = f"<dt>f(\n<dl>\n{parameter.format('a')}{parameter.format('b')}</dl>\n\n)</dt>{fields}"
+    made = finishing.spoken(body)
+    assert made.count('<span class="sig-line"><em class="sig-param">') == 2 and fields in made
+    assert "<dl>" not in made and made.count("<dd>") == made.count("</dd>") == 1
+    cited = '<div role="list"><div class="citation" role="doc-biblioentry">'
+    assert finishing.spoken(cited) == '<div role="list"><div class="citation" role="listitem">'

@@ -64,7 +64,7 @@ def finish(app, pagename: str, templatename: str, context: dict, doctree) -> Non
     footer = context.get("theme_extra_footer", "")
     context["theme_extra_footer"] = f"{footer} Built from commit {escape(commit())}."
     if "body" in context:
-        body = themed(context["body"], sources(app))
+        body = spoken(themed(context["body"], sources(app)))
         if pagename.startswith("_modules/"):
             module = pagename.removeprefix("_modules/").replace("/", ".")
             body = led_back(
@@ -74,6 +74,18 @@ def finish(app, pagename: str, templatename: str, context: dict, doctree) -> Non
                 lambda docname: app.builder.get_relative_uri(pagename, docname),
             )
         context["body"] = body
+
+
+def spoken(body: str) -> str:
+    """A page as a screen reader can read it out.
+
+    Sphinx writes the parameters of a long signature as a list of descriptions of nothing, and what is cited as
+    entries of a list that is none.
+    """
+    lines = re.compile(r'<dl>\n((?:<dd><em class="sig-param">.*</dd>\n)+)</dl>')
+    of_signature = {"<dd>": '<span class="sig-line">', "</dd>": "</span>"}
+    body = lines.sub(lambda found: re.sub("</?dd>", lambda tag: of_signature[tag[0]], found[1]), body)
+    return body.replace('role="doc-biblioentry"', 'role="listitem"')
 
 
 commit = functools.cache(status.commit)  # once for all pages

@@ -24,7 +24,7 @@ from mstl.run.names import Variant
 LINES = {"target_only": ":", "oracle": "--", "source_combine": "-.", "mstl": (0, (6, 2)), "mstl_plus": "-"}
 SETTING_MARKERS = "osD^v<>P"
 LONG = 24  # characters of a title on one line
-PAGE, PANEL, LETTER = 9.5, 2.2, 0.085  # inches: widest figure, least panel, a letter of a name
+PAGE, PANEL, LETTER = 9.2, 2.2, 0.085  # inches: widest figure, least panel, a letter of a name
 
 
 def marker(method: str) -> dict[str, object]:
