@@ -79,8 +79,8 @@ def finish(app, pagename: str, templatename: str, context: dict, doctree) -> Non
 def spoken(body: str) -> str:
     """A page as a screen reader can read it out.
 
-    Sphinx writes the parameters of a long signature as a list of descriptions of nothing, and what is cited as
-    entries of a list that is none.
+    Sphinx writes the parameters of a long signature as a list of descriptions of nothing, and what is cited
+    as a list without items.
     """
     lines = re.compile(r'<dl>\n((?:<dd><em class="sig-param">.*</dd>\n)+)</dl>')
     of_signature = {"<dd>": '<span class="sig-line">', "</dd>": "</span>"}
