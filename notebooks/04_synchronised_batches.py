@@ -569,7 +569,7 @@ for row, (network, seen) in zip(axes, rows, strict=True):
     for ax in row:
         ax.set(xticks=[], yticks=[])
     if len(logits) > 1:
-        row[6].set_yticks(range(10), digits.problem.classes, fontsize=6)
+        row[6].set_yticks(range(0, 10, 3), digits.problem.classes[::3], fontsize=9)
         row[6].grid(False)
 titles = (*(f"sees {j}" for j in (1, 2, 3)), *(f"map {j}" for j in (1, 2, 3)), "fused")
 for ax, title in zip(axes[0], titles, strict=True):

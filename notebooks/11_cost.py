@@ -50,7 +50,7 @@ Markdown(f"{speed.summary(rows)}\n\n{speed.steps(rows)}")
 # %%
 Markdown(speed.bars_table(rows))
 
-# %% tags=["picture"] mystnb={"figure": {"name": "fig-bars", "caption": "Every bar: how many times better than asked the measured ratio is, median and range over rounds. Left of 1 the bar is missed. From `make bench`."}, "image": {"alt": "Dots with ranges on a logarithmic axis, one row for each bar, circles where it is met and crosses where it is missed, a line at one."}}
+# %% mystnb={"figure": {"name": "fig-bars", "caption": "Every bar: how many times better than asked the measured ratio is, median and range over rounds. Left of 1 the bar is missed. From `make bench`."}, "image": {"alt": "Dots with ranges on a logarithmic axis, one row for each bar, circles where it is met and crosses where it is missed, a line at one."}}
 speed.bar_dots(rows)
 plt.show()
 
@@ -68,7 +68,7 @@ plt.show()
 # What a loop gains depends on what a photograph costs to decode. So there are two sizes: that of Carvana's photographs, the paper's data, and the small ones of the embedded data. The plain loops
 # neither augment nor average weights nor train discriminators beyond one update; ours does all three in the same time.
 
-# %% mystnb={"figure": {"name": "fig-peers", "caption": "Images a second (further right is better) and peak memory of all processes together (further left is better), three loops on the same cores. Median and range over rounds. From `python benchmarks/bench_train.py`."}, "image": {"alt": "Two dot plots with a row for each size of photographs: images a second and peak memory of the plain loop, the advised loop and ours."}}
+# %% tags=["picture"] mystnb={"figure": {"name": "fig-peers", "caption": "Images a second (further right is better) and peak memory of all processes together (further left is better), three loops on the same cores. Median and range over rounds. From `python benchmarks/bench_train.py`."}, "image": {"alt": "Two dot plots with a row for each size of photographs: images a second and peak memory of the plain loop, the advised loop and ours."}}
 speed.peers(rows)
 plt.show()
 

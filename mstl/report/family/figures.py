@@ -47,13 +47,13 @@ def confusions(
         names: of all classes.
     """
     columns = [*kept, *(k for k in range(len(names)) if k not in kept)]
-    figure, axes = plt.subplots(1, len(predictions), figsize=(10, 2.3), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(predictions), figsize=(9.2, 2.3), sharey=True, squeeze=False)
     for ax, (method, found) in zip(axes[0], predictions.items(), strict=True):
         counts = np.array([[int(((true == k) & (found == j)).sum()) for j in columns] for k in kept])
         ax.imshow(counts / counts.sum(1, keepdims=True), cmap="Blues", vmin=0, vmax=1, aspect="auto")
         ax.axvline(len(kept) - 0.5, color="#D55E00", lw=1.5)
-        ax.set_xticks(range(len(columns)), [names[k] for k in columns], fontsize=8)
-        ax.set_yticks(range(len(kept)), [names[k] for k in kept], fontsize=8)
+        ax.set_xticks(range(len(columns)), [names[k] for k in columns], fontsize=9)
+        ax.set_yticks(range(len(kept)), [names[k] for k in kept], fontsize=9)
         ax.set_title(plots.label(method))
         ax.grid(visible=False)
     return figure
@@ -121,7 +121,7 @@ def blind(points: int, draws: int, rho: float = 0.9) -> Figure:
         for (name, cloud), paint in zip(clouds.items(), plots.PALETTE, strict=False):
             ax.plot(*cloud.T, ".", ms=4, color=paint, alpha=0.7, label=name)
         window(ax, f"target: ρ = {other}")
-    axes[0].legend(loc="lower left", fontsize=8)
+    axes[0].legend(loc="lower left", fontsize=9)
     distances = joint.over_correlations(rhos, rho, points, draws)
     largest = max(float(found.mean(0).max()) for found in distances.values())
     for name, found in distances.items():

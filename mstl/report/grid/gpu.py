@@ -82,7 +82,7 @@ def passes(tables: dict[str, pd.DataFrame]) -> Figure:
     parsed = chosen["at"].str.extract(r"(?P<profile>\w+) J=(?P<J>\d+)").astype({"J": int})
     chosen = chosen.assign(way=chosen["quantity"].str.removeprefix("forward and backward, "), **parsed)
     profiles = list(dict.fromkeys(chosen["profile"]))
-    figure, axes = plt.subplots(1, len(profiles), figsize=(3.2 * len(profiles), 3.2), squeeze=False)
+    figure, axes = plt.subplots(1, len(profiles), figsize=(3 * len(profiles), 3.2), squeeze=False)
     for ax, profile in zip(axes[0], profiles, strict=True):
         for way, (label, shade, marker) in WAYS.items():
             rows = chosen[(chosen["profile"] == profile) & (chosen["way"] == way)]

@@ -128,7 +128,7 @@ def by_labels(differences: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
     """
     names = list(dict.fromkeys(differences["data"]))
     figure, axes = plt.subplots(
-        1, len(names), figsize=(3 * len(names) + 1.8, 3.3), squeeze=False, sharey=True
+        1, len(names), figsize=(2.4 * len(names) + 2, 3.3), squeeze=False, sharey=True
     )
     for ax, data in zip(axes[0], names, strict=True):
         rows = differences[differences["data"] == data]
@@ -145,7 +145,7 @@ def by_labels(differences: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
         ax.set_xlim(-0.5, len(ticks) - 0.5)
         ax.set(title=data, xlabel="labelled images")
     axes[0, 0].set_ylabel("points over L2")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=9)
     return figure
 
 

@@ -56,7 +56,7 @@ def followed(method: PPPSSL, images: torch.Tensor, shown: int = 3) -> Figure:
         column[0].imshow(plots.to_picture(image))
         column[1].bar(range(len(p)), p.tolist(), color=plots.PALETTE[0])
         column[1].set(ylim=(0, 1), xticks=range(len(p)), yticks=[])
-        column[1].set_xticklabels(names, fontsize=7)
+        column[1].set_xticklabels(names, fontsize=8)
         for ax, answer in zip(column[2:], method.inherited.model.draw(p.expand(shown, -1)), strict=True):
             ax.imshow(plots.to_picture(to_pixels(answer[None])[0]))
         for ax in (column[0], *column[2:]):
