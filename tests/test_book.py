@@ -36,11 +36,7 @@ def root(tmp_path: Path) -> Path:
         "```{include} _generated/status.md\n```\n\n```{bibliography}\n```\n"
     )
     shutil.copy(ROOT / "_config.yml", tmp_path)
-    more = [f"book/page{k}" for k in range(6)]  # so many that Sphinx reads them side by side
-    for page in more:
-        (tmp_path / f"{page}.md").write_text(f"# Of {page}\n\nSee {{doc}}`intro`.\n")
-    files = [{"file": name} for name in ("notebooks/01_toy", *more)]
-    toc = {"format": "jb-book", "root": "book/intro", "chapters": files}
+    toc = {"format": "jb-book", "root": "book/intro", "chapters": [{"file": "notebooks/01_toy"}]}
     (tmp_path / "_toc.yml").write_text(yaml.safe_dump(toc))
     notebook = nbformat.v4.new_notebook(
         cells=[
@@ -56,8 +52,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_the_book_is_built_and_needs_no_network(root):
-    assert book.build({"01_toy": root / "01_toy.ipynb"}, root, jobs=2) == 0
-    assert "doing serial read" not in (root / "_build/book.log").read_text()
+    assert book.build({"01_toy": root / "01_toy.ipynb"}, root) == 0
     html = root / "_build/html"
     door = (html / "index.html").read_text()
     assert "book/intro.html" in door and "og:image" in door and '<meta name="description"' in door

@@ -23,14 +23,8 @@ PROSE, NOTEBOOKS = Path("book"), Path("notebooks")
 RESULTS, KEPT = Path("results"), Path("results/explorer")
 # Of MathJax (the wheel of sphinx-mathjax-offline holds all of it) the pages need one script and its fonts.
 MATHJAX_KEPT = ("tex-chtml.js", "output/chtml/fonts", "input/tex/extensions", "ui/menu.js")
-# The command `jupyter-book` of this environment, wherever its scripts lie; it has no option for processes.
-JUPYTER_BOOK = """
-import functools, sys
-from jupyter_book import sphinx
-from jupyter_book.cli.main import main
-sphinx.build_sphinx = functools.partial(sphinx.build_sphinx, jobs=int(sys.argv.pop(1)))
-main()
-"""
+# The command `jupyter-book` of this environment, wherever its scripts lie.
+JUPYTER_BOOK = "from jupyter_book.cli.main import main; main()"
 MARK = re.compile(r"\b(WARNING|ERROR|SEVERE|CRITICAL): ")
 STAGED = {".md", ".bib", ".svg", ".png", ".jpg", ".gif", ".css", ".js", ".html", ".csv"}
 
@@ -74,8 +68,8 @@ def stage(pages: dict[str, Path], root: Path, staging: Path) -> None:
     front.pack(generated / front.TABLES)
 
 
-def build(pages: dict[str, Path], root: Path = ROOT, jobs: int = 1) -> int:
-    """Build ``_build/html`` in ``jobs`` processes; returns an exit status, after saying what is wrong."""
+def build(pages: dict[str, Path], root: Path = ROOT) -> int:
+    """Build ``_build/html``; returns an exit status, after saying what is wrong."""
     staging, html = root / STAGING, root / HTML
     absent = [str(path) for path in pages.values() if not path.exists()]
     if absent:
@@ -93,8 +87,7 @@ def build(pages: dict[str, Path], root: Path = ROOT, jobs: int = 1) -> int:
     shutil.rmtree(html, ignore_errors=True)  # a warm rebuild after a failure would pass
     shutil.rmtree(html.parent / ".doctrees", ignore_errors=True)
     print("Building the book ...", flush=True)
-    command = [sys.executable, "-c", JUPYTER_BOOK, str(jobs)]
-    command += ["build", str(staging), "--path-output", str(root)]
+    command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(staging), "--path-output", str(root)]
     log = html.parent / "book.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as file:

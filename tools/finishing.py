@@ -30,24 +30,14 @@ COLOURS = {
     "#b0407f": "adversary",
     "#56657a": "other",
 }
-# These do not say whether several processes may read pages; one that says nothing makes one process read all.
-# They may: one numbers sections when all are read, one adds a folder of files, one serves LaTeX alone.
-SILENT = ("sphinx_multitoc_numbering", "sphinx-mathjax-offline", "sphinx_jupyterbook_latex")
 NEVER_COUNTED = (nodes.Admonition, nodes.table, nodes.figure, nodes.footnote, nodes.topic)
 
 
 def setup(app) -> dict[str, bool]:
     """Connect to Sphinx."""
     app.connect("builder-inited", no_thebe, priority=1)
-    app.connect("builder-inited", read_side_by_side)
     app.connect("html-page-context", finish, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
-
-
-def read_side_by_side(app) -> None:
-    """Let several processes read the pages."""
-    for name in SILENT:
-        app.extensions[name].parallel_read_safe = True
 
 
 def no_thebe(app) -> None:

@@ -307,8 +307,7 @@ def make_book(options: Options, tasks: list[Task]) -> int:
     with alone(folder) as lock:
         pages.take(todo, shown)
         status, _ = work(options, todo, folder, lock, 1, "pages")
-        made = {task.jobs[0].name: Path(task.jobs[0].target) for task in todo}
-        return status or book.build(made, jobs=options.jobs)
+        return status or book.build({task.jobs[0].name: Path(task.jobs[0].target) for task in todo})
 
 
 if __name__ == "__main__":
