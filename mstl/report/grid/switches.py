@@ -25,11 +25,11 @@ WORDS = {
     "consistency=fixmatch": "FixMatch's consistency",
     "discriminator=image": "one verdict for each image",
     "discriminator_reads=attended": "discriminator behind the attention",
+    "first=0": "no first stage",
     "fusion=concat": "fusion by concatenation",
     "fusion=cross": "fusion by attention between sources",
     "fusion=gated": "fusion by gates",
     "fusion=mean": "mean of the heads (no fusion)",
-    "first=0": "no first stage",
     "fusion=union": "union of the heads (no fusion)",
     "gain=1": "weaker game that rises slowly",
     "graph=identity": "each unit linked to itself",
@@ -44,9 +44,9 @@ WORDS = {
     "norm=domain": "normalised for source and target apart",
     "paste=true": "pieces of sources pasted into target images",
     "shared=true": "one encoder for all sources",
+    "source_threshold=0": "source left out",
     "stem=1": "finest level of the encoder shared",
     "stem=4": "four levels of the encoder shared",
-    "source_threshold=0": "source left out",
     "synchronised=false": "each sub-network has its own target images",
     "updates=0": "no extra updates",
     "with_labels=true": "adversary plays although there are labels",
@@ -91,10 +91,5 @@ def _words(change: str) -> str:
     if name == "mean_teacher" and not float(value):
         return "no mean teacher"
     if name == "models":
-        return "from " + " + ".join(map(_without_folder, value.split(",")))
+        return "from " + " + ".join(value.replace("@", " ").split(","))  # an encoder and its weights
     return FORMS.get(name, f"{name.replace('_', ' ')} {{}}").format(value)
-
-
-def _without_folder(model: str) -> str:
-    """``encoder@weights`` is told by its encoder."""
-    return model.partition("@")[0]
